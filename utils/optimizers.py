@@ -1,0 +1,42 @@
+"""The recipe's optimizers, all Paddle's own."""
+
+from __future__ import annotations
+
+import paddle
+from paddle.optimizer.lr import LRScheduler
+
+HASH_LAYER_RATE = 10.0
+
+
+def build_optimizer(
+    name: str,
+    backbone: list[paddle.Tensor],
+    hash_layer: list[paddle.Tensor],
+    schedule: LRScheduler,
+    momentum: float,
+    weight_decay: float,
+) -> paddle.optimizer.Optimizer:
+    """An optimizer over all parameters; the hash layer learns 10 times faster.
+
+    Args:
+        name: 'SGD' (with momentum), 'RMSProp' or 'AdamW'.
+        backbone: parameters at the schedule's rate.
+        hash_layer: parameters at 10 times that rate.
+        schedule: the learning rate.
+        momentum: of SGD and RMSProp; AdamW keeps Paddle's β1 and β2.
+        weight_decay: λ; AdamW decouples it, the others add λw to the gradient.
+    """
+    parameters = [
+        {"params": backbone},
+        {"params": hash_layer, "learning_rate": HASH_LAYER_RATE},
+    ]
+    common = {
+        "learning_rate": schedule,
+        "parameters": parameters,
+        "weight_decay": weight_decay,
+    }
+    if name == "SGD":
+        return paddle.optimizer.Momentum(momentum=momentum, **common)
+    if name == "RMSProp":
+        return paddle.optimizer.RMSProp(momentum=momentum, **common)
+    return paddle.optimizer.AdamW(**common)
