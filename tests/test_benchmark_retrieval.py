@@ -1,0 +1,90 @@
+"""The retrieval benchmark: a small run of the command, and what it measures against."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scripts.benchmarks.coco_codes import clustered_codes, coco_labels, drawn_labels
+from scripts.benchmarks.retrieval_baselines import INSTALL_FAISS, textbook_average_precisions
+from utils.codes import hamming_distance, unpack_codes
+from utils.errors import UserError
+from utils.metrics import mean_average_precision
+
+COMMAND = Path(__file__).resolve().parent.parent / "scripts" / "benchmark.py"
+
+
+def run_benchmark(*flags: str) -> subprocess.CompletedProcess:
+    environment = {key: os.environ[key] for key in os.environ if key != "HASHNET_TEST_DATA"}
+    return subprocess.run(
+        [sys.executable, str(COMMAND), "retrieval", *flags],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_small_run_prints_a_table_and_a_json_line():
+    flags = ["--queries", "70", "--database", "900", "--topK", "50", "--turns", "1"]
+    done = run_benchmark(*flags, "--bit", "8", "64")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    record = json.loads(lines[-1])
+    assert (record["queries"], record["database"], record["topk"]) == (70, 900, 50)
+    assert [result["bit"] for result in record["results"]] == [8, 64]
+    for result in record["results"]:
+        assert result["difference_from_textbook"] <= 1e-12
+        assert result["map"] > 0.4
+        assert 0 < result["map_extra_mib"] < 5
+        assert result["map_seconds"] > 0
+    assert lines[1].split()[0] == "bit"
+    has_faiss = importlib.util.find_spec("faiss") is not None
+    assert (INSTALL_FAISS in lines) is not has_faiss
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"), [(["--bit", "12"], "12-bit codes"), (["--topK", "0"], "--topK")]
+)
+def test_wrong_flags_are_one_line(flags, message):
+    done = run_benchmark(*flags)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_drawn_labels_have_cocos_density():
+    labels = drawn_labels(100, 20_000, np.random.default_rng(0))
+    assert labels.database.any(axis=1).all()
+    assert 2.7 < labels.database.sum(axis=1).mean() < 3.1
+    assert len(set(labels.query_rows.tolist())) == 100
+
+
+def test_codes_gather_by_label():
+    labels = np.repeat(np.eye(2, 80, dtype=np.uint8), 200, axis=0)
+    codes = clustered_codes(labels, 64, np.random.default_rng(0))
+    distance = hamming_distance(codes, codes)
+    assert distance[:200, :200].mean() + 3 < distance[:200, 200:].mean()
+
+
+def test_the_textbook_loop_with_a_stable_sort_is_the_exact_map():
+    labels = drawn_labels(40, 600, np.random.default_rng(1))
+    codes = clustered_codes(labels.database, 16, np.random.default_rng(2))
+    rows, signs = labels.query_rows, unpack_codes(codes).astype(np.float32)
+    wide = labels.database.astype(np.int64)
+    scores = textbook_average_precisions(signs[rows], wide[rows], signs, wide, 100, "stable")
+    exact = mean_average_precision(codes[rows], labels.database[rows], codes, labels.database, 100)
+    assert abs(scores.mean() - exact) <= 1e-12
+
+
+def test_a_folder_without_the_lists(tmp_path, monkeypatch):
+    monkeypatch.setenv("HASHNET_TEST_DATA", str(tmp_path))
+    with pytest.raises(UserError, match="expected the released lists of COCO"):
+        coco_labels(10, 100, np.random.default_rng(0))
