@@ -74,8 +74,9 @@ def weighted_pair_loss(theta: paddle.Tensor, similar: paddle.Tensor) -> paddle.T
         A float32 scalar; no value leaves the device.
     """
     loss = F.relu(theta) + F.softplus(-paddle.abs(theta)) - similar * theta
+    others = 1 - similar
     on_similar, similar_pairs = (loss * similar).sum(), similar.sum()
-    on_others, other_pairs = loss.sum() - on_similar, similar.size - similar_pairs
+    on_others, other_pairs = (loss * others).sum(), others.sum()
     return on_similar / paddle.clip(similar_pairs, min=1) + on_others / paddle.clip(
         other_pairs, min=1
     )

@@ -1,0 +1,219 @@
+"""The loss, its bank and its gradient, against an independent float64 oracle."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+from oracle_loss import OracleLoss
+
+from utils.loss import HashNetLoss
+
+TOLERANCE = 1e-5
+
+
+def relative_error(found, expected) -> float:
+    """Distance over the expected length, so that a few tiny entries do not decide."""
+    expected = np.asarray(expected, dtype=np.float64)
+    distance = np.linalg.norm(np.asarray(found, dtype=np.float64) - expected)
+    return float(distance / max(np.linalg.norm(expected), 1e-30))
+
+
+class Pair:
+    """The loss under test and the oracle, fed with the same batches."""
+
+    def __init__(self, bit, num_train, num_class=4, alpha=0.1):
+        self.tested = HashNetLoss(bit, num_train, alpha=alpha, num_class=num_class)
+        self.oracle = OracleLoss(bit, num_train, alpha=alpha, num_class=num_class)
+
+    def step(self, z, labels, index, scale=1.0):
+        """One batch through both; checks value and gradient; returns them as the oracle's."""
+        z = np.asarray(z, dtype=np.float32)
+        labels, index = np.asarray(labels, dtype=np.uint8), np.asarray(index)
+        self.tested.scale = scale
+        leaf = paddle.to_tensor(z, stop_gradient=False)
+        loss = self.tested(leaf, paddle.to_tensor(labels), paddle.to_tensor(index))
+        loss.backward()
+        value, gradient = self.oracle(z, labels, index, scale)
+        assert relative_error(float(loss), value) < TOLERANCE
+        assert relative_error(leaf.grad.numpy(), gradient) < TOLERANCE
+        return value, gradient
+
+    def check_bank(self):
+        """The bank must be the oracle's."""
+        assert relative_error(self.tested.codes.numpy(), self.oracle.codes) < 1e-6
+        np.testing.assert_array_equal(self.tested.labels.numpy(), self.oracle.labels)
+
+
+def batch(seed, size, bit, num_train, num_class=4, share=0.3):
+    """Random z, labels and rows."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(size, bit))
+    labels = (rng.random((size, num_class)) < share).astype(np.uint8)
+    return z, labels, rng.choice(num_train, size, replace=False)
+
+
+def test_the_oracle_s_gradient_is_the_slope_of_its_value_while_the_bank_stands_still():
+    z, labels, index = batch(1, size=5, bit=8, num_train=12)
+    oracle = OracleLoss(8, 12, num_class=4)
+    _, gradient = oracle(z, labels, index, 1.5)
+    similar = labels.astype(int) @ oracle.labels.astype(int).T > 0
+
+    def value(at):
+        theta = 0.1 * np.tanh(1.5 * at) @ oracle.codes.T
+        pairs = np.log(1 + np.exp(theta)) - similar * theta
+        return pairs[similar].mean() + pairs[~similar].mean()
+
+    for place in np.ndindex(*z.shape):
+        nudge = np.zeros_like(z)
+        nudge[place] = 1e-6
+        slope = (value(z + nudge) - value(z - nudge)) / 2e-6
+        assert slope == pytest.approx(gradient[place], rel=1e-5, abs=1e-10)
+
+
+def test_a_first_step_on_an_empty_bank_agrees_with_the_oracle():
+    pair = Pair(bit=16, num_train=50)
+    pair.step(*batch(2, size=8, bit=16, num_train=50))
+    pair.check_bank()
+
+
+def test_a_half_filled_bank_agrees_with_the_oracle():
+    pair = Pair(bit=16, num_train=60)
+    z, labels, _ = batch(3, size=30, bit=16, num_train=60)
+    pair.step(z, labels, np.arange(30))
+    z, labels, _ = batch(4, size=8, bit=16, num_train=60)
+    pair.step(z, labels, np.arange(26, 34))
+    pair.check_bank()
+
+
+def test_several_steps_with_overlapping_rows_and_a_growing_scale_agree_with_the_oracle():
+    pair = Pair(bit=24, num_train=20)
+    for step, scale in enumerate([1.0, 1.0, 2**0.5, 3**0.5, 2.0]):
+        pair.step(*batch(10 + step, size=12, bit=24, num_train=20), scale=scale)
+        pair.check_bank()
+
+
+def test_without_a_similar_pair_the_mean_over_dissimilar_pairs_is_left():
+    pair = Pair(bit=8, num_train=10)
+    z, _, index = batch(5, size=4, bit=8, num_train=10)
+    value, _ = pair.step(z, np.zeros((4, 4)), index)
+    u = np.tanh(z.astype(np.float32).astype(np.float64))
+    theta = np.zeros((4, 10))
+    theta[:, index] = 0.1 * u @ u.T
+    assert value == pytest.approx(np.log(1 + np.exp(theta)).mean())
+
+
+def test_with_only_similar_pairs_the_mean_over_them_is_left():
+    pair = Pair(bit=8, num_train=6)
+    z, _, _ = batch(6, size=6, bit=8, num_train=6)
+    value, _ = pair.step(z, np.ones((6, 4)), np.arange(6))
+    u = np.tanh(z.astype(np.float32).astype(np.float64))
+    assert value == pytest.approx(np.log(1 + np.exp(-0.1 * u @ u.T)).mean())
+
+
+def test_a_large_scale_with_most_codes_saturated_agrees_with_the_oracle():
+    pair = Pair(bit=64, num_train=40)
+    for seed in (7, 8):
+        pair.step(*batch(seed, size=16, bit=64, num_train=40), scale=10.0)
+
+
+def test_wholly_saturated_codes_give_the_right_value_and_a_gradient_of_nothing():
+    z, labels, index = batch(9, size=16, bit=64, num_train=40)
+    z = np.where(z >= 0, 5.0, -5.0).astype(np.float32)
+    criterion, oracle = HashNetLoss(64, 40, num_class=4), OracleLoss(64, 40, num_class=4)
+    criterion.scale = 10.0
+    leaf = paddle.to_tensor(z, stop_gradient=False)
+    loss = criterion(leaf, paddle.to_tensor(labels), paddle.to_tensor(index))
+    loss.backward()
+    assert relative_error(float(loss), oracle(z, labels, index, 10.0)[0]) < TOLERANCE
+    assert np.abs(leaf.grad.numpy()).max() < 1e-12
+
+
+def test_a_handful_of_dissimilar_pairs_among_many_similar_ones_weighs_in_exactly():
+    pair = Pair(bit=64, num_train=10_000)
+    rng = np.random.default_rng(11)
+    codes = np.tile(np.tanh(rng.normal(size=64)), (10_000, 1)).astype(np.float32)
+    labels = np.ones((10_000, 4), dtype=np.float32)
+    labels[-1] = 0  # one picture of 10,000 shares no label with the batch
+    pair.tested.codes.set_value(codes)
+    pair.tested.labels.set_value(labels)
+    pair.oracle.codes[:], pair.oracle.labels[:] = codes, labels
+    pair.step(3 * rng.normal(size=(64, 64)), labels[:64], np.arange(64))
+
+
+def test_a_handful_of_similar_pairs_among_many_dissimilar_ones_weighs_in_exactly():
+    pair = Pair(bit=32, num_train=5000, num_class=32)
+    rng = np.random.default_rng(12)
+    pair.step(rng.normal(size=(32, 32)), np.eye(32), np.arange(32))
+
+
+def test_one_picture_and_one_unseen_one_can_be_worked_out_by_hand():
+    pair = Pair(bit=1, num_train=2, num_class=1, alpha=1.0)
+    value, gradient = pair.step([[np.arctanh(0.5)]], [[1]], [0])
+    # u = 1/2. With itself: similar, θ = 1/4. With the empty row: dissimilar, θ = 0.
+    assert value == pytest.approx(np.log(1 + np.exp(-0.25)) + np.log(2), rel=1e-6)
+    # Slope of the similar pair σ(1/4) - 1, times U = 1/2, times du/dz = 3/4; through the bank as
+    # well it would be twice that.
+    by_hand = (1 / (1 + np.exp(-0.25)) - 1) * 0.5 * 0.75
+    assert gradient[0, 0] == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_two_opposite_codes_can_be_worked_out_by_hand():
+    pair = Pair(bit=2, num_train=2, num_class=2)
+    criterion = pair.tested
+    z = paddle.to_tensor([[20.0, 20.0], [-20.0, -20.0]])
+    labels, rows = paddle.eye(2), paddle.to_tensor([0, 1])
+    # Two similar pairs with θ = +0.2, two dissimilar ones with θ = -0.2: ln(1 + e^-0.2) each.
+    assert float(criterion(z, labels, rows)) == pytest.approx(2 * np.log(1 + np.exp(-0.2)))
+    # The same codes under a common label: half of the similar pairs are wrong.
+    expected = (np.log(1 + np.exp(-0.2)) + np.log(1 + np.exp(0.2))) / 2
+    loss = criterion(z, paddle.ones([2, 1]) * paddle.to_tensor([1.0, 0.0]), rows)
+    assert float(loss) == pytest.approx(expected)
+
+
+def test_codes_that_say_nothing_cost_two_ln_two():
+    criterion = HashNetLoss(64, 100, num_class=4)
+    _, labels, index = batch(13, size=16, bit=64, num_train=100)
+    z = paddle.zeros([16, 64])
+    loss = criterion(z, paddle.to_tensor(labels), paddle.to_tensor(index))
+    assert float(loss) == pytest.approx(2 * np.log(2), rel=1e-6)
+    assert loss.dtype == paddle.float32 and loss.numpy().shape == ()
+
+
+def test_similar_means_at_least_one_common_label():
+    criterion = HashNetLoss(8, 2, num_class=3)
+    z = paddle.to_tensor(np.stack([np.full(8, 3.0), np.full(8, -3.0)]).astype(np.float32))
+    rows = paddle.to_tensor([0, 1])
+    sharing = criterion(z, paddle.to_tensor([[1, 1, 0], [0, 1, 1]]), rows)
+    apart = criterion(z, paddle.to_tensor([[1, 1, 0], [0, 0, 1]]), rows)
+    assert float(apart) < float(sharing)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32"])
+def test_labels_may_have_any_numeric_type(dtype):
+    z, labels, index = batch(14, size=4, bit=8, num_train=9)
+    z, index = paddle.to_tensor(z.astype(np.float32)), paddle.to_tensor(index)
+    loss = HashNetLoss(8, 9, num_class=4)(z, paddle.to_tensor(labels.astype(dtype)), index)
+    expected, _ = OracleLoss(8, 9, num_class=4)(z.numpy(), labels, index.numpy(), 1.0)
+    assert float(loss) == pytest.approx(expected, rel=TOLERANCE)
+
+
+def test_many_backward_passes_through_a_layer_work_and_the_bank_asks_for_no_gradient():
+    layer = paddle.nn.Linear(6, 8)
+    criterion = HashNetLoss(8, 10, num_class=4)
+    for step in range(4):
+        x, labels, index = batch(20 + step, size=6, bit=6, num_train=10)
+        z = layer(paddle.to_tensor(x.astype(np.float32)))
+        criterion(z, paddle.to_tensor(labels), paddle.to_tensor(index)).backward()
+        assert np.abs(layer.weight.grad.numpy()).max() > 0
+        layer.clear_gradients()
+    assert criterion.codes.stop_gradient and criterion.labels.stop_gradient
+    assert criterion.parameters() == []
+
+
+def test_the_bank_is_all_of_the_loss_s_state():
+    criterion = HashNetLoss(16, 5, num_class=3)
+    shapes = {name: list(tensor.shape) for name, tensor in criterion.state_dict().items()}
+    assert shapes == {"codes": [5, 16], "labels": [5, 3]}
+    assert not any(tensor.numpy().any() for tensor in criterion.state_dict().values())
+    assert criterion.scale == 1
