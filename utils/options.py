@@ -1,0 +1,184 @@
+"""Every setting of every command, declared once: name, default, bounds, help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+TRAIN, PREDICT = "train", "predict"
+ALL = (TRAIN, PREDICT)
+
+NETWORK = "network and weights"
+DATA = "data"
+TRAINING = "training recipe (defaults: the published one)"
+EVALUATION = "evaluation"
+SEARCH = "search"
+RUNNING = "machine, logs and files"
+
+
+@dataclass(frozen=True)
+class Option:
+    """What the command line and the YAML file need to know of one setting.
+
+    Attributes:
+        group: heading under which `--help` shows it.
+        help: one or two lines for `--help`.
+        commands: the commands that have it.
+        kind: type of its value; a bool is a switch without a value.
+        short: further spellings, such as `-bs`.
+        choices: allowed values, where there are few.
+        minimum: smallest allowed number.
+        required: the command refuses to run without it.
+        many: it takes one value or more; they come as a tuple.
+    """
+
+    group: str
+    help: str
+    commands: tuple[str, ...]
+    kind: type
+    short: tuple[str, ...] = ()
+    choices: tuple[str, ...] | None = None
+    minimum: float | None = None
+    required: bool = False
+    many: bool = False
+
+
+def option(default: Any, group: str, help: str, commands=(TRAIN,), kind=None, **rest) -> Any:
+    """Declares one field of `Config`; `kind` is the default's type unless given."""
+    kind = type(default) if kind is None else kind
+    return field(default=default, metadata={"option": Option(group, help, commands, kind, **rest)})
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of one run, resolved: defaults, then data set card, YAML, command line.
+
+    A command sees all fields; those it has no flag for keep their defaults.
+    """
+
+    model: str = option("HashNet", NETWORK, "the network", ALL, choices=("HashNet",))
+    bit: int = option(16, NETWORK, "length of the codes, a multiple of 8 from 8 to 512", ALL)
+    pretrained: str | None = option(
+        None,
+        NETWORK,
+        "trained weights, with or without the ending .pdparams: what --eval and the search use "
+        "(default: OUTPUT_DIR/weights_BIT), or where a new training begins",
+        ALL,
+        kind=str,
+    )
+    backbone_weights: str = option(
+        "models/AlexNet_pretrained.pdparams",
+        NETWORK,
+        "ImageNet weights a new training begins with: a file, 'paddle' (Paddle's own AlexNet, "
+        "downloaded by Paddle) or 'none' (random weights)",
+    )
+    resume: str | None = option(
+        None,
+        NETWORK,
+        "continue a training from its saved state, such as output/last_64",
+        kind=str,
+    )
+
+    dataset: str = option(
+        "coco", DATA, "a folder of data/ with a dataset.yaml, or the path of such a folder", ALL
+    )
+    data_path: str = option(
+        "./datasets/COCO2014/", DATA, "folder of the pictures (default: the card's)", ALL
+    )
+    list_path: str | None = option(
+        None, DATA, "folder of the list files (default: the card's folder)", ALL, kind=str
+    )
+    num_class: int = option(80, DATA, "labels a picture", ALL, minimum=1)
+    crop_size: int = option(224, DATA, "side of the network's square input", ALL, minimum=63)
+    resize_size: int = option(256, DATA, "short side before the crop", ALL, minimum=63)
+    batch_size: int = option(
+        64, DATA, "pictures a step, on each device", ALL, short=("-bs",), minimum=1
+    )
+    num_workers: int = option(
+        2, DATA, "processes that load pictures; 0: the main one", ALL, minimum=0
+    )
+
+    epoch: int = option(150, TRAINING, "epochs in all", short=("-e",), minimum=1)
+    learning_rate: float = option(
+        1e-3,
+        TRAINING,
+        "rate for 64 pictures a step; scaled by pictures a step / 64, ×10 for the hash layer",
+        short=("-lr",),
+        minimum=0,
+    )
+    de_step: int = option(50, TRAINING, "epochs after which the rate is halved", minimum=1)
+    optimizer: str = option(
+        "SGD", TRAINING, "the optimizer", short=("-op",), choices=("SGD", "RMSProp", "AdamW")
+    )
+    momentum: float = option(0.9, TRAINING, "momentum of SGD and RMSProp", minimum=0)
+    weight_decay: float = option(5e-4, TRAINING, "weight decay", short=("-wd",), minimum=0)
+    alpha: float = option(0.1, TRAINING, "α, the scale of the inner product of codes", minimum=0)
+    step_continuation: int = option(
+        20, TRAINING, "epochs after which β = sqrt(epoch // STEP + 1) grows", minimum=1
+    )
+    seed: int = option(
+        2000, TRAINING, "seed of order, augmentation, dropout and initial weights", ALL, minimum=0
+    )
+    last_epoch: int = option(
+        0,
+        TRAINING,
+        "epochs already trained, where --pretrained or an old --resume does not say",
+        minimum=0,
+    )
+
+    eval: bool = option(False, EVALUATION, "evaluate --pretrained and stop, no training")
+    topK: int = option(5000, EVALUATION, "K of MAP@K, the ranks that count; -1: all", minimum=-1)
+    eval_epoch: int = option(
+        10, EVALUATION, "epochs from one evaluation to the next", short=("-ee",), minimum=1
+    )
+    exclude_self: bool = option(
+        False, EVALUATION, "leave a query that stands in the database out of its own ranking"
+    )
+    eval_first: bool = option(
+        False, EVALUATION, "evaluate before the first step too: the untrained network's MAP"
+    )
+
+    img: tuple[str, ...] = option(
+        (),
+        SEARCH,
+        "the queries: a picture, several, or a folder of pictures",
+        (PREDICT,),
+        kind=str,
+        required=True,
+        many=True,
+    )
+    topk: int = option(10, SEARCH, "how many pictures to find", (PREDICT,), minimum=1)
+    save_path: str = option(
+        "./output",
+        SEARCH,
+        "folder of the contact sheets and of copies of the nearest pictures",
+        (PREDICT,),
+    )
+    json: bool = option(
+        False, SEARCH, "print one JSON document instead of tables and messages", (PREDICT,)
+    )
+
+    device: str = option(
+        "auto",
+        RUNNING,
+        "where the network runs; auto: a GPU where there is one",
+        ALL,
+        choices=("auto", "gpu", "cpu"),
+    )
+    cpu_threads: int = option(
+        0,
+        RUNNING,
+        "threads for CPU maths; 0: OMP_NUM_THREADS if set, else all cores",
+        ALL,
+        minimum=0,
+    )
+    output_dir: str = option(
+        "./output", RUNNING, "folder of weights, logs, metrics and database codes", ALL
+    )
+    log_path: str | None = option(
+        None, RUNNING, "folder of log and metrics (default: OUTPUT_DIR/train or /test)", kind=str
+    )
+    debug_steps: int = option(50, RUNNING, "steps from one log line to the next", minimum=1)
+    save_epoch: int = option(
+        1, RUNNING, "epochs from one saved state (last_BIT) to the next", minimum=1
+    )

@@ -1,0 +1,80 @@
+"""Paddle's start: what must be set before it is imported, and which device it uses."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import warnings
+from pathlib import Path
+
+from utils.errors import UserError
+
+
+def start_paddle(cpu_threads: int = 0) -> None:
+    """Imports Paddle with its CPU maths set up; call it before anything else imports Paddle.
+
+    Paddle reads these settings once: it uses 1 thread unless OMP_NUM_THREADS is set, and the MKL
+    it ships takes AMD processors for old ones unless MKL_DEBUG_CPU_TYPE says otherwise (measured:
+    README, speed). What the user has set in the environment stays.
+
+    Args:
+        cpu_threads: threads for CPU maths; 0: OMP_NUM_THREADS where set, else all cores.
+
+    Raises:
+        UserError: Paddle is not installed.
+    """
+    if cpu_threads:
+        os.environ["OMP_NUM_THREADS"] = str(cpu_threads)
+    os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
+    if _has_avx2_amd():
+        os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    # Paddle warns at import of thread counts other than 1 and of a missing ccache; both are meant.
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        try:
+            import zlib  # noqa: F401  (2.6.2 brings a copy of its own that breaks a later import)
+
+            import paddle  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"{error.name} is not installed: pip install -r requirements.txt (GPU) "
+                "or requirements-cpu.txt"
+            ) from error
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _has_avx2_amd() -> bool:
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.is_file():
+        return False
+    text = cpuinfo.read_text(errors="replace")
+    return "AuthenticAMD" in text and "avx2" in text
+
+
+def choose_device(device: str) -> str:
+    """Makes a device Paddle's current one.
+
+    Args:
+        device: 'auto' (a GPU where Paddle can use one), 'gpu' or 'cpu'.
+
+    Returns:
+        Paddle's name of it, such as 'gpu:0'.
+
+    Raises:
+        UserError: 'gpu' where Paddle can use none.
+    """
+    import paddle
+
+    usable = paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+    if device == "gpu" and not usable:
+        raise UserError("--device gpu: Paddle finds no GPU it can use; --device cpu runs without")
+    paddle.device.set_device("cpu" if device == "cpu" or not usable else "gpu")
+    return paddle.device.get_device()
