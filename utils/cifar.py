@@ -1,0 +1,75 @@
+"""CIFAR-10 from its official archive, split as in the deep-hashing literature."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from utils.errors import UserError
+
+ARCHIVE = "cifar-10-python.tar.gz"
+SOURCE = "https://www.cs.toronto.edu/~kriz/cifar.html"
+
+
+def read_archive(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """All 60,000 pictures of the archive, its training part first.
+
+    Args:
+        folder: holds `cifar-10-python.tar.gz`.
+
+    Returns:
+        Pictures [n, 32, 32, 3] uint8, RGB, and classes [n] int64.
+
+    Raises:
+        UserError: the archive is missing or is not CIFAR-10's.
+    """
+    from paddle.vision.datasets import Cifar10
+
+    archive = folder / ARCHIVE
+    if not archive.is_file():
+        raise UserError(f"{archive}: missing; get {ARCHIVE} from {SOURCE} and put it there")
+    try:
+        parts = [Cifar10(str(archive), mode, download=False).data for mode in ("train", "test")]
+        rows = [row for part in parts for row in part]
+        pictures = np.stack([np.asarray(row[0], dtype=np.uint8) for row in rows])
+        classes = np.array([int(row[1]) for row in rows])
+        return pictures.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), classes
+    except Exception as error:  # tar, pickle and array errors of a broken archive: many kinds
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{archive}: not CIFAR-10's archive: {reason}") from error
+
+
+def split_rows(
+    classes: np.ndarray, train_per_class: int, test_per_class: int, database: str, seed: int
+) -> dict[str, np.ndarray]:
+    """Draws the queries, the training pictures and the database, the same number of each class.
+
+    Args:
+        classes: [n] int, the class of each picture.
+        train_per_class: training pictures of a class.
+        test_per_class: queries of a class.
+        database: 'rest' (neither query nor training), 'rest+train' or 'train'.
+        seed: of the draw.
+
+    Returns:
+        Rows of 'train', 'test' and 'database'; no query is in another split.
+
+    Raises:
+        UserError: a class has too few pictures.
+    """
+    rng = np.random.default_rng(seed)
+    train, test, rest = [], [], []
+    for label in range(classes.max() + 1):
+        rows = rng.permutation(np.flatnonzero(classes == label))
+        if len(rows) < train_per_class + test_per_class:
+            raise UserError(
+                f"CIFAR-10 class {label}: {len(rows)} pictures, the protocol takes "
+                f"{train_per_class + test_per_class}"
+            )
+        test.append(rows[:test_per_class])
+        train.append(rows[test_per_class : test_per_class + train_per_class])
+        rest.append(rows[test_per_class + train_per_class :])
+    parts = {"rest": rest, "rest+train": train + rest, "train": train}
+    rows = {"train": train, "test": test, "database": parts[database]}
+    return {name: np.concatenate(part) for name, part in rows.items()}
