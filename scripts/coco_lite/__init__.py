@@ -1,0 +1,1 @@
+"""The generator of coco_lite: pen and things, backgrounds, themes, scenes, lists."""
