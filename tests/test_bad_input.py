@@ -1,0 +1,153 @@
+"""A user's mistake: exit status 2, one clear line on stderr, no traceback, nothing lost."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+LABELS = 80
+
+
+@pytest.fixture()
+def data(tmp_path):
+    """Four grey pictures with lists, as train, test and database."""
+    (tmp_path / "pictures").mkdir()
+    lines = []
+    for number in range(4):
+        Image.new("RGB", (80, 70), (60 * number,) * 3).save(tmp_path / f"pictures/{number}.jpg")
+        labels = ["1" if label == number % 2 else "0" for label in range(LABELS)]
+        lines.append(" ".join([f"{number}.jpg", *labels]))
+    for name in ("train", "test", "database"):
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return tmp_path
+
+
+def training(data: Path) -> list:
+    """A training command on `data`."""
+    return [
+        *("main_single_gpu.py", "--dataset", "coco_lite", "--data-path", data / "pictures"),
+        *("--list-path", data, "--backbone-weights", "none", "--epoch", "1", "--bit", "8"),
+        *("--output-dir", data / "output"),
+    ]
+
+
+def assert_one_clear_line(result, *words: str) -> None:
+    """Status 2 and a single line on stderr that holds `words`."""
+    assert result.returncode == 2, result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: "), result.stderr
+    for word in words:
+        assert word in lines[0], lines[0]
+
+
+def test_a_missing_list(run, data):
+    (data / "train.txt").unlink()
+    assert_one_clear_line(run(*training(data)), "train.txt", "missing", "--list-path")
+
+
+def test_a_missing_picture_folder(run, data):
+    shutil.rmtree(data / "pictures")
+    assert_one_clear_line(run(*training(data)), "pictures", "missing", "--data-path")
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_missing_picture(run, data, workers):
+    text = (data / "database.txt").read_text(encoding="utf-8")
+    (data / "database.txt").write_text(text.replace("2.jpg", "7.jpg"), encoding="utf-8")
+    result = run(*training(data), "--num-workers", workers)
+    assert_one_clear_line(result, "7.jpg", "missing", "database.txt, line 3")
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_text_file_as_picture(run, data, workers):
+    (data / "pictures/1.jpg").write_text("no picture", encoding="utf-8")
+    result = run(*training(data), "--num-workers", workers)
+    assert_one_clear_line(result, "1.jpg", "not a picture", "train.txt, line 2")
+
+
+def test_a_wrong_number_of_labels(run, data):
+    with (data / "test.txt").open("a", encoding="utf-8") as file:
+        file.write("3.jpg 0 1\n")
+    assert_one_clear_line(run(*training(data)), "test.txt, line 5", "expected 80 labels", "found 2")
+
+
+def test_missing_imagenet_weights_name_the_three_ways_out(run, data):
+    command = [word for word in training(data) if word not in ("--backbone-weights", "none")]
+    result = run(*command, "--backbone-weights", data / "none.pdparams")
+    assert_one_clear_line(result, "convert_weights.py", "paddle", "--backbone-weights none")
+
+
+@pytest.fixture(scope="session")
+def weights_of_8_bits(tmp_path_factory):
+    """Random weights for 8 bits."""
+    from models import HashNet
+    from utils.state_files import write_state
+
+    path = tmp_path_factory.mktemp("weights") / "weights_8.pdparams"
+    write_state(path, HashNet(8).state_dict())
+    return path
+
+
+def test_weights_for_other_bits(run, data, weights_of_8_bits):
+    arguments = ["--bit", "16", "--pretrained", weights_of_8_bits]
+    result = run(*training(data), "--eval", *arguments)
+    assert_one_clear_line(result, "weights for 8 bits", "--bit 16")
+
+
+def test_missing_and_broken_weights(run, data):
+    result = run(*training(data), "--eval", "--pretrained", data / "none")
+    assert_one_clear_line(result, "none.pdparams", "missing")
+    (data / "broken.pdparams").write_bytes(b"these are no weights")
+    result = run(*training(data), "--eval", "--pretrained", data / "broken")
+    assert_one_clear_line(result, "broken.pdparams", "not a file of trained weights")
+
+
+def test_a_text_file_as_query(run, data, weights_of_8_bits):
+    result = run(
+        *("predict.py", "--bit", "8", "--dataset", "coco_lite", "--list-path", data),
+        *("--data-path", data / "pictures", "--pretrained", weights_of_8_bits),
+        *("--output-dir", data, "--img", data / "test.txt"),
+    )
+    assert_one_clear_line(result, "test.txt", "not a picture")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--bit", "0"], ["--bit", "multiple of 8", "found 0"]),
+        (["--bit", "20"], ["--bit", "multiple of 8", "found 20"]),
+        (["--bit", "many"], ["--bit", "many"]),
+        (["--batch-size", "0"], ["--batch-size", "1 or more"]),
+        (["--optimizer", "Adam"], ["--optimizer", "SGD"]),
+        (["--dataset", "cocoo"], ["cocoo", "unknown data set", "coco_lite"]),
+        (["--learning", "1"], ["--learning"]),
+        (["--topK", "0"], ["--topK", "found 0"]),
+        (["--crop_size", "300"], ["--crop-size 300", "--resize-size 256"]),
+    ],
+)
+def test_wrong_flags(run, arguments, words):
+    assert_one_clear_line(run("main_single_gpu.py", *arguments), *words)
+
+
+def test_an_unknown_key_in_the_yaml_file(run, tmp_path):
+    file = tmp_path / "settings.yaml"
+    file.write_text("bit: 32\nlearning_rat: 0.1\n", encoding="utf-8")
+    result = run("main_single_gpu.py", "--config", file)
+    assert_one_clear_line(result, "settings.yaml", "'learning_rat'", "'learning_rate'")
+
+
+def test_an_output_folder_that_cannot_be_written(run, data):
+    (data / "output").write_text("a file where the folder should be", encoding="utf-8")
+    assert_one_clear_line(run(*training(data)), "output", "cannot be written")
+
+
+def test_a_ruined_training_stops_and_keeps_what_was_saved(run, data):
+    common = [*training(data), "--batch-size", "2"]
+    assert run(*common).returncode == 0
+    saved = (data / "output/last_8.pdparams").read_bytes()
+    result = run(*common, "--epoch", "3", "--learning_rate", "1e30")
+    assert_one_clear_line(result, "loss is", "step", "--learning-rate")
+    assert (data / "output/last_8.pdparams").read_bytes() == saved

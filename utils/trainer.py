@@ -1,0 +1,253 @@
+"""Training: builds the parts, runs the epochs, keeps the best weights and the newest state."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import paddle
+
+from models.initialization import initialize_from_data
+from models.normalization import PictureNormalization
+from models.pretrained import load_backbone
+from utils import checkpoint, engine
+from utils.cards import read_card
+from utils.checkpoint import Progress
+from utils.config import TRAIN_COMMAND, config_as_yaml
+from utils.datasets import Split, open_splits
+from utils.evaluator import (
+    build_encoder,
+    build_network,
+    evaluate_weights,
+    rows_to_exclude,
+    test_and_database,
+)
+from utils.files import replacing
+from utils.loader import Batches, derived_seed
+from utils.logger import append_metrics, open_log, progress
+from utils.loss import HashNetLoss
+from utils.lr_scheduler import (
+    continuation_scale,
+    halving_schedule,
+    scaled_learning_rate,
+    start_epoch,
+)
+from utils.metrics import mean_average_precision
+from utils.optimizers import build_optimizer
+from utils.options import Config
+from utils.relevance import relevant_share
+from utils.runtime import choose_device
+from utils.state_files import with_ending
+from utils.transforms import training_transform
+
+INDIFFERENT_LOSS = 2 * math.log(2)
+"""The loss of codes that say nothing: θ = 0 for every pair."""
+START_PICTURES = 64
+"""How many training pictures a random start is normalised on."""
+
+
+def run(config: Config) -> int:
+    """Trains, or with `--eval` evaluates; the exit status is 0.
+
+    Raises:
+        UserError: something the user can mend: data, weights, settings, a full disk.
+    """
+    logs = Path(config.log_path or Path(config.output_dir, "test" if config.eval else "train"))
+    log = open_log(logs / f"log_{config.bit}.txt")
+    device = choose_device(config.device)
+    log.info(f"Device: {device}, Paddle {paddle.__version__}, seed {config.seed}")
+    paddle.seed(config.seed)
+    if config.eval:
+        evaluate_weights(config, log, logs)
+    else:
+        Training(config, log, logs).run()
+    return 0
+
+
+class Training:
+    """One training run: its parts, and what happens in an epoch.
+
+    Args:
+        config: the run's settings.
+        log: the run's log.
+        logs: folder of metrics and settings.
+    """
+
+    def __init__(self, config: Config, log: logging.Logger, logs: Path):
+        self.config, self.log, self.logs = config, log, logs
+        self.output = Path(config.output_dir)
+        self.started = time.strftime("%Y-%m-%dT%H:%M:%S")
+        card = read_card(config.dataset)
+        (train,) = open_splits(
+            card, ["train"], config.data_path, config.list_path, config.num_class, config.seed
+        )
+        self.queries, self.database = test_and_database(config, card)
+        self.batches = Batches(
+            train,
+            training_transform(card.resize, config.resize_size, config.crop_size),
+            config.batch_size,
+            config.num_workers,
+            training=True,
+            seed=config.seed,
+        )
+        self.network = build_network(config.bit)
+        self.encoder = build_encoder(config, card, self.network)
+        self.criterion = HashNetLoss(config.bit, len(train), config.alpha, train.labels.shape[1])
+        self.schedule = halving_schedule(
+            scaled_learning_rate(config.learning_rate, config.batch_size), config.de_step
+        )
+        self.optimizer = build_optimizer(
+            config.optimizer,
+            self.network.backbone_parameters(),
+            self.network.hash_parameters(),
+            self.schedule,
+            config.momentum,
+            config.weight_decay,
+        )
+        self.pixels_to_z = paddle.nn.Sequential(PictureNormalization(), self.network)
+        self._log_sizes(train)
+        self.exclude = rows_to_exclude(self.queries, self.database, config.exclude_self, log)
+        self.progress = self._begin(train)
+
+    def _log_sizes(self, train: Split) -> None:
+        self.log.info(f"train_set {len(train)}")
+        self.log.info(f"test {len(self.queries)}")
+        self.log.info(f"database {len(self.database)}")
+        self.log.info(f"----- Total # of train batch: {len(self.batches)}")
+
+    def _begin(self, train: Split) -> Progress:
+        """The weights a run starts from: a saved state, trained weights, ImageNet's or random."""
+        config = self.config
+        if config.resume:
+            progress = checkpoint.load_training(
+                config.resume, self.network, self.optimizer, self.criterion, config.last_epoch
+            )
+            path = with_ending(config.resume, checkpoint.WEIGHTS)
+            self.log.info(f"----- Resume: Load model, optimizer and state from {path}")
+            return progress
+        if config.pretrained:
+            path = checkpoint.load_weights(config.pretrained, self.network)
+            self.log.info(f"----- Pretrained: Load model state from {path}")
+        elif config.backbone_weights == "none":
+            pictures = self.encoder.network_input(train, START_PICTURES)
+            initialize_from_data(self.network, pictures)
+            self.log.info(f"----- Random weights, normalised on {len(pictures)} training pictures")
+        else:
+            load_backbone(self.network, config.backbone_weights)
+            self.log.info(f"----- Backbone: Load ImageNet weights from {config.backbone_weights}")
+        return Progress(epoch=config.last_epoch)
+
+    def run(self) -> None:
+        """Trains from the epoch after the last one done to the last one asked for."""
+        config = self.config
+        with replacing(self.logs / f"config_{config.bit}.yaml") as path:
+            path.write_text(config_as_yaml(config, TRAIN_COMMAND), encoding="utf-8")
+        chance = relevant_share(self.queries.labels, self.database.labels)
+        self.log.info(f"Chance (mean share of relevant database pictures): {chance:.3f}")
+        before = self._validate_start(chance) if config.eval_first else None
+        self.log.info(f"Start training from epoch {self.progress.epoch + 1}.")
+        for epoch in range(self.progress.epoch + 1, config.epoch + 1):
+            self._run_epoch(epoch)
+        self.log.info(f"Training completed for {config.model}({config.bit}).")
+        best = self.progress
+        self.log.info(f"Best MAP(e{best.best_epoch}): {best.best_map:.3f}")
+        if before is not None:
+            self.log.info(
+                f"Chance {chance:.3f}, before training {before:.3f}, best {best.best_map:.3f}"
+            )
+
+    def _run_epoch(self, epoch: int) -> None:
+        config = self.config
+        last = epoch == config.epoch
+        values = self._train_epoch(epoch)
+        self.progress = replace(self.progress, epoch=epoch)
+        if last or epoch % config.eval_epoch == 0:
+            self.log.info(f"----- Validation after Epoch: {epoch}")
+            values["map"] = self._validate()
+            self._keep_best(epoch, values["map"])
+            values["best_map"], values["best_epoch"] = (
+                self.progress.best_map,
+                self.progress.best_epoch,
+            )
+        append_metrics(self.logs / f"metrics_{config.bit}.jsonl", values)
+        if last or epoch % config.save_epoch == 0:
+            checkpoint.save_training(
+                self.output / f"last_{config.bit}",
+                self.network,
+                self.optimizer,
+                self.criterion,
+                self.progress,
+                asdict(config),
+            )
+
+    def _train_epoch(self, epoch: int) -> dict:
+        config = self.config
+        paddle.seed(derived_seed(config.seed, epoch))  # so that dropout needs no saved state
+        rate = start_epoch(self.schedule, epoch)
+        self.criterion.scale = continuation_scale(epoch, config.step_continuation)
+        self.batches.set_epoch(epoch)
+        self.network.train()
+        of = f"Epoch[{epoch:03d}/{config.epoch:03d}], Step[{{:04d}}/{len(self.batches):04d}]"
+        summary = engine.train_one_epoch(
+            self.pixels_to_z,
+            self.criterion,
+            self.optimizer,
+            progress(self.batches, f"epoch {epoch}/{config.epoch}"),
+            config.debug_steps,
+            lambda step, loss: self.log.info(f"{of.format(step)}, Loss: {loss:.4f}"),
+        )
+        self.log.info(
+            f"HashNet[{epoch:2d}/{config.epoch}] bit:{config.bit}, lr:{rate:.9f}, "
+            f"scale:{self.criterion.scale:.3f}, train loss:{summary.loss:.3f}"
+        )
+        if summary.loss > 1.05 * INDIFFERENT_LOSS:
+            self.log.warning(
+                f"The loss has climbed to {summary.loss:.3f}, above 2 ln 2 = 1.386, the loss of "
+                "codes that say nothing: codes of dissimilar pictures are becoming equal; "
+                "a lower --learning-rate may help"
+            )
+        return {
+            "run": self.started,
+            "epoch": epoch,
+            "lr": rate,
+            "scale": self.criterion.scale,
+            **asdict(summary),
+            "pictures_per_second": summary.pictures / summary.seconds,
+        }
+
+    def _validate(self) -> float:
+        return mean_average_precision(
+            self.encoder.encode(self.queries),
+            self.queries.labels,
+            self.encoder.encode(self.database),
+            self.database.labels,
+            self.config.topK,
+            exclude=self.exclude,
+        )
+
+    def _validate_start(self, chance: float) -> float:
+        self.log.info("----- Validation before training")
+        value = self._validate()
+        self.log.info(f"Before training: MAP:{value:.3f}, chance:{chance:.3f}")
+        row = {"run": self.started, "epoch": self.progress.epoch, "map": value, "chance": chance}
+        append_metrics(self.logs / f"metrics_{self.config.bit}.jsonl", row)
+        return value
+
+    def _keep_best(self, epoch: int, value: float) -> None:
+        config = self.config
+        is_best = value > self.progress.best_map
+        if is_best:
+            self.progress = replace(self.progress, best_map=value, best_epoch=epoch)
+        best = self.progress
+        self.log.info(
+            f"HashNet epoch:{epoch}, bit:{config.bit}, dataset:{config.dataset}, "
+            f"MAP:{value:.3f}, Best MAP(e{best.best_epoch}): {best.best_map:.3f}"
+        )
+        self.log.info(f"Max mAP so far: {best.best_map:.4f} at epoch_{best.best_epoch}")
+        if is_best:
+            prefix = self.output / f"weights_{config.bit}"
+            path = checkpoint.save_weights(prefix, self.network, self.optimizer)
+            self.log.info(f"----- Save BEST model: {path}")
