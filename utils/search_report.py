@@ -1,0 +1,70 @@
+"""What a person sees of a search: a table, a contact sheet, the kept lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from utils.contact_sheet import draw_contact_sheet
+from utils.datasets import Split
+from utils.files import replacing
+from utils.search import Match
+
+
+def report_search(
+    query: int,
+    queries: Split,
+    matches: Sequence[Match],
+    database: Split,
+    folder: Path,
+    say: Callable[[str], None],
+) -> Path:
+    """Says what one query has found and leaves pictures of it.
+
+    Writes a contact sheet, `search_{name}.jpg` (`search_{number}_{name}.jpg` of several queries),
+    and a copy of the nearest picture.
+
+    Args:
+        query: its row in `queries`.
+        queries: the query pictures.
+        matches: what it has found, nearest first; at least one.
+        database: the pictures found in.
+        folder: where the files go.
+        say: takes a line for the user.
+
+    Returns:
+        The contact sheet's path.
+
+    Raises:
+        UserError: a picture cannot be read, or a file cannot be written.
+    """
+    name = queries.pictures.name(query)
+    say(f"Query: {name}")
+    for line in _table(matches):
+        say(line)
+    nearest = matches[0]
+    say(f"----- Predicted Hamm_min: {float(nearest.distance)}")
+    say(f"----- Found Matched Pic: {nearest.picture}")
+    say(f"----- Save Matched Pic in: {database.pictures.copy(nearest.row, folder)}")
+    sheet = draw_contact_sheet(
+        queries.pictures.open(query),
+        Path(name).name,
+        [
+            (database.pictures.open(m.row), f"{m.rank}. distance {m.distance}", m.relevant)
+            for m in matches
+        ],
+    )
+    number = f"{query + 1}_" if len(queries) > 1 else ""  # two folders may hold the same name
+    path = folder / f"search_{number}{Path(name).stem}.jpg"
+    with replacing(path) as temporary:
+        sheet.save(temporary, quality=90)
+    say(f"Contact sheet: {path}")
+    return path
+
+
+def _table(matches: Sequence[Match]) -> list[str]:
+    shares = {True: "shares a label", False: "shares none", None: ""}
+    lines = ["rank  distance  picture"]
+    return lines + [
+        f"{m.rank:4d}  {m.distance:8d}  {m.picture}  {shares[m.relevant]}".rstrip() for m in matches
+    ]
