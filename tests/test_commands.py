@@ -200,3 +200,46 @@ def test_help_is_grouped_and_shows_examples(run):
     for command in ("main_single_gpu.py", "predict.py"):
         text = run(command, "--help").stdout
         assert "examples:" in text and "data:" in text and "machine, logs and files:" in text
+
+
+def test_predict_takes_folders_and_prints_json(run, trained, evaluated, tmp_path):
+    _, output = trained
+    folder = tmp_path / "queries"
+    folder.mkdir()
+    for picture in sorted((ROOT / "datasets/coco_lite/val2014").iterdir())[:3]:
+        shutil.copy(picture, folder)
+    result = run(
+        *PREDICT,
+        *("--img", folder, "--topk", "4", "--json"),
+        *("--save_path", tmp_path, "--output-dir", output),
+    )
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["bit"] == 64 and len(document["results"]) == 3
+    for found in document["results"]:
+        distances = [match["distance"] for match in found["matches"]]
+        assert len(distances) == 4 and distances == sorted(distances)
+        assert Path(found["sheet"]).is_file()
+        assert {match["relevant"] for match in found["matches"]} == {None}
+    assert "----- Predicted Hamm_min" in result.stderr
+
+
+def test_queries_that_stand_in_the_database_are_told_and_can_be_left_out(run, trained, tmp_path):
+    _, output = trained
+    lists = tmp_path / "lists"
+    shutil.copytree(ROOT / "data/coco_lite", lists)
+    rows = (lists / "database.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+    queries = (lists / "test.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+    (lists / "test.txt").write_text("".join(queries[:3] + rows[:2]), encoding="utf-8")
+    values = []
+    for flags in ([], ["--exclude_self"]):
+        result = run(
+            *(*EVAL, "--list-path", lists, "--pretrained", output / "weights_64"),
+            *("--output-dir", tmp_path, *flags),
+        )
+        assert "2 of 5 queries stand in the database" in result.stdout
+        metrics = json.loads((tmp_path / "test/metrics_64.json").read_text(encoding="utf-8"))
+        assert metrics["protocol"]["queries_in_database"] == 2
+        assert metrics["protocol"]["exclude_self"] == bool(flags)
+        values.append(metrics["map"])
+    assert values[0] > values[1], "two queries that found themselves first no longer do"

@@ -9,6 +9,9 @@ from pathlib import Path
 from utils.errors import UserError
 from utils.files import replacing
 
+DRAWN = ("dataset", "bit", "topk", "map", "precision_within_radius_2", "by_rank", "at_n")
+"""What the figure takes of an evaluation's metrics."""
+
 
 def read_runs(folder: Path, dataset: str) -> list[dict]:
     """The evaluations of one data set found in a folder, by bits.
@@ -24,11 +27,12 @@ def read_runs(folder: Path, dataset: str) -> list[dict]:
     for path in folder.glob("metrics_*.json"):
         try:
             run = json.loads(path.read_text(encoding="utf-8"))
+            drawn = {key: run[key] for key in DRAWN}
             if run["dataset"] == dataset:
-                runs.append((run["bit"], run))
+                runs.append(drawn)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: not an evaluation's metrics; delete it") from error
-    return [run for _, run in sorted(runs, key=lambda item: item[0])]
+    return sorted(runs, key=lambda run: run["bit"])
 
 
 def draw_curves(runs: Sequence[dict], path: Path) -> None:
@@ -49,7 +53,8 @@ def draw_curves(runs: Sequence[dict], path: Path) -> None:
     figure.suptitle(f"HashNet on {runs[0]['dataset']}")
     ball, recall, first_n = figure.subplots(1, 3)
     bits = [run["bit"] for run in runs]
-    ball.plot(bits, [run["precision_within_radius_2"] for run in runs], "o-", color="black")
+    within = [run["precision_within_radius_2"] for run in runs]
+    ball.plot(bits, within, "o-", color="black", clip_on=False)  # a point at 0 is whole
     ball.set(xlabel="bits", ylabel="precision", title="P@H<=2", xticks=bits)
     for run in runs:
         name = f"{run['bit']} bits, MAP@{run['topk']} {run['map']:.3f}"

@@ -59,7 +59,8 @@ def _read_lines(path: Path) -> list[str]:
         return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except FileNotFoundError as error:
         raise UserError(
-            f"{path}: the list file is missing; --list-path names the folder of the lists"
+            f"{path}: the list file is missing; --list-path names the folder of the lists, "
+            "--dataset another data set"
         ) from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
