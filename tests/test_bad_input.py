@@ -151,3 +151,15 @@ def test_a_ruined_training_stops_and_keeps_what_was_saved(run, data):
     result = run(*common, "--epoch", "3", "--learning_rate", "1e30")
     assert_one_clear_line(result, "loss is", "step", "--learning-rate")
     assert (data / "output/last_8.pdparams").read_bytes() == saved
+
+
+def test_a_training_whose_loss_climbs_says_so(run, data):
+    result = run(
+        *(*training(data), "--bit", "64", "--learning_rate", "0.1", "--epoch", "3"),
+        *("--eval_epoch", "3", "--save_epoch", "3"),
+    )
+    assert result.returncode == 0, result.stderr
+    log = (data / "output/train/log_64.txt").read_text(encoding="utf-8")
+    assert "The loss has climbed to" in log and "lower --learning-rate" in log
+    first = log[: log.index("HashNet[ 2/3]")]
+    assert "climbed" not in first, "the first epoch's loss was an ordinary one"
