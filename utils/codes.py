@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from utils.errors import UserError
-from utils.hamming import HammingScanner, as_words, map_blocks
+from utils.hamming import HammingScanner, as_words, map_blocks, query_groups
 
 MAX_BIT = 512
 
@@ -115,10 +115,10 @@ def hamming_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         UserError: the arrays hold no packed codes or codes of different lengths.
     """
     bit = check_same_bit(a, b)
-    scanner = HammingScanner(as_words(b), bit)
+    scanner, words = HammingScanner(as_words(b), bit), as_words(a)
     distances = np.empty((len(a), len(b)), np.int32)
-    for row, words in zip(distances, as_words(a).T):
-        row[:] = scanner.distances(words)
+    for group in query_groups(range(len(a))):
+        distances[group.start : group.stop] = scanner.distances(words[:, group.start : group.stop])
     return distances
 
 
@@ -149,10 +149,11 @@ def nearest(
 
     def search(block: range) -> None:
         scanner = HammingScanner(database_words, bit)
-        for query in block:
-            found = scanner.distances(query_words[:, query])
-            rows[query] = scanner.nearest_rows(found, k)
-            distances[query] = found.take(rows[query])
+        for group in query_groups(block):
+            found = scanner.distances(query_words[:, group.start : group.stop])
+            for query, row, of_query in zip(group, scanner.nearest_rows([k] * len(group)), found):
+                rows[query] = row
+                distances[query] = of_query.take(row)
 
     for _ in map_blocks(search, len(query_codes), threads):
         pass

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from utils.curves import (
     curve_cutoffs,
     rank_cutoffs,
 )
-from utils.hamming import HammingScanner, map_blocks
+from utils.hamming import HammingScanner, map_blocks, query_groups
 from utils.retrieval import RetrievalTask
 
 LOOKUP_RADIUS = 2
@@ -125,7 +125,8 @@ def mean_average_precision(
 
     def score(block: range) -> list[float]:
         scanner = task.scanner()
-        return [_average_precision(task, scanner, query) for query in block]
+        groups = query_groups(block)
+        return [value for group in groups for value in _average_precisions(task, scanner, group)]
 
     blocks = map_blocks(score, task.queries, threads)
     return _mean(itertools.chain.from_iterable(blocks), task.queries)
@@ -166,7 +167,8 @@ def evaluate_retrieval(
 
     def score(block: range) -> tuple[list[_Scores], CurveSums]:
         scanner, curves = task.scanner(), CurveSums(*points)
-        return [_score(task, scanner, query, curves) for query in block], curves
+        groups = query_groups(block)
+        return [row for group in groups for row in _scores(task, scanner, group, curves)], curves
 
     scores: list[_Scores] = []
     curves = CurveSums(*points)
@@ -190,16 +192,30 @@ class _Scores(NamedTuple):
     queries_leaving_out_a_row: int
 
 
-def _average_precision(task: RetrievalTask, scanner: HammingScanner, query: int) -> float:
-    rows = scanner.nearest_rows(task.distances(scanner, query), task.depth(query))
-    precisions = precision_at_relevant_ranks(task.relevant(query).take(rows))
-    return float(precisions.mean()) if precisions.size else 0.0
+def _average_precisions(
+    task: RetrievalTask, scanner: HammingScanner, group: range
+) -> Iterator[float]:
+    task.distances(scanner, group)
+    nearest = scanner.nearest_rows([task.depth(query) for query in group])
+    for query, rows in zip(group, nearest):
+        precisions = precision_at_relevant_ranks(task.relevant(query).take(rows))
+        yield float(precisions.mean()) if precisions.size else 0.0
 
 
-def _score(task: RetrievalTask, scanner: HammingScanner, query: int, curves: CurveSums) -> _Scores:
-    depth = task.depth(query)
-    distances, relevant = task.distances(scanner, query), task.relevant(query)
-    ranked = relevant.take(scanner.nearest_rows(distances, depth))
+def _scores(
+    task: RetrievalTask, scanner: HammingScanner, group: range, curves: CurveSums
+) -> Iterator[_Scores]:
+    distances = task.distances(scanner, group)
+    nearest = scanner.nearest_rows([task.depth(query) for query in group])
+    for query, of_query, rows in zip(group, distances, nearest):
+        yield _score(task, query, of_query, rows, curves)
+
+
+def _score(
+    task: RetrievalTask, query: int, distances: np.ndarray, rows: np.ndarray, curves: CurveSums
+) -> _Scores:
+    depth, relevant = len(rows), task.relevant(query)
+    ranked = relevant.take(rows)
     rows_at, relevant_at = count_by_distance(distances, relevant, task.bit)
     curves.add_query(ranked, rows_at, relevant_at)
 

@@ -64,9 +64,10 @@ class RetrievalTask:
         """A new scanner of the database, for one thread."""
         return HammingScanner(self._database_words, self.bit)
 
-    def distances(self, scanner: HammingScanner, query: int) -> np.ndarray:
-        """Hamming distances of a query to the database: see `HammingScanner.distances`."""
-        return scanner.distances(self._query_words[:, query], int(self._exclude[query]))
+    def distances(self, scanner: HammingScanner, group: range) -> np.ndarray:
+        """Hamming distances of a few queries to the database: see `HammingScanner.distances`."""
+        queries = slice(group.start, group.stop)
+        return scanner.distances(self._query_words[:, queries], self._exclude[queries])
 
     def relevant(self, query: int) -> np.ndarray:
         """uint8 [n]: 1 where the database row shares a label with the query.
