@@ -136,7 +136,7 @@ def evaluate_weights(config: Config, log: logging.Logger, logs: Path) -> None:
     _write_metrics(record, logs / f"metrics_{config.bit}.json", log)
     _log_summary(metrics, log)
     log.info(
-        f"EVAL-{config.model}, bit:{config.bit}, dataset:{config.dataset}, MAP:{metrics.map:.3f}"
+        f"EVAL-{config.model}, bit:{config.bit}, dataset:{card.name}, MAP:{metrics.map:.3f}"
     )
 
 

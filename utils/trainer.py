@@ -81,6 +81,7 @@ class Training:
         self.output = Path(config.output_dir)
         self.started = time.strftime("%Y-%m-%dT%H:%M:%S")
         card = read_card(config.dataset)
+        self.dataset = card.name
         (train,) = open_splits(
             card, ["train"], config.data_path, config.list_path, config.num_class, config.seed
         )
@@ -243,7 +244,7 @@ class Training:
             self.progress = replace(self.progress, best_map=value, best_epoch=epoch)
         best = self.progress
         self.log.info(
-            f"HashNet epoch:{epoch}, bit:{config.bit}, dataset:{config.dataset}, "
+            f"HashNet epoch:{epoch}, bit:{config.bit}, dataset:{self.dataset}, "
             f"MAP:{value:.3f}, Best MAP(e{best.best_epoch}): {best.best_map:.3f}"
         )
         self.log.info(f"Max mAP so far: {best.best_map:.4f} at epoch_{best.best_epoch}")
