@@ -9,7 +9,7 @@ import numpy as np
 import paddle
 
 from models.hashnet import HashNet
-from utils.errors import UserError
+from utils.errors import UserError, first_line
 from utils.state_files import assign_strictly, read_state
 
 HASH_LAYER = "classifier_plus.6."
@@ -60,10 +60,9 @@ def _paddle_alexnet_state() -> dict[str, Any]:
     try:
         return paddle.vision.models.alexnet(pretrained=True).state_dict()
     except Exception as error:  # the downloader raises RuntimeError, requests' and urllib's errors
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"--backbone-weights paddle: Paddle could not get its AlexNet: {reason}; give a file "
-            "with --backbone-weights PATH instead"
+            "--backbone-weights paddle: Paddle could not get its AlexNet: "
+            f"{first_line(error)}; give a file with --backbone-weights PATH instead"
         ) from error
 
 

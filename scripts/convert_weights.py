@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from utils.errors import UserError, run_command
+from utils.errors import UserError, first_line, run_command
 from utils.runtime import start_paddle
 
 DEFAULT_OUTPUT = Path(__file__).resolve().parent.parent / "models/AlexNet_pretrained.pdparams"
@@ -28,8 +28,7 @@ def read_torch_weights(path: Path) -> dict:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return {name: tensor.float().numpy() for name, tensor in state.items()}
     except Exception as error:  # torch's unpickler raises many kinds
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{path}: not a PyTorch state dict: {reason}") from error
+        raise UserError(f"{path}: not a PyTorch state dict: {first_line(error)}") from error
 
 
 def main() -> int:

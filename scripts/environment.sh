@@ -35,9 +35,9 @@ choose_python() {
         echo "== Using $(command -v "$PYTHON"), which has Paddle"
         return
     fi
-    if [ ! -x .venv/bin/python ]; then
+    if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
         echo "== Making a virtual environment in .venv"
-        "$PYTHON" -m venv .venv || exit 1
+        "$PYTHON" -m venv --clear .venv || exit 1
     fi
     PYTHON=.venv/bin/python
 }

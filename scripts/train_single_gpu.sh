@@ -1,8 +1,8 @@
 #!/bin/sh
 # Trains 16, 32, 48 and 64 bits one after the other on one device, with the published seeds.
 #
-# Settings, from the environment: BITS, DATASET, DATA_PATH, OUTPUT_DIR, PYTHON. Arguments go to
-# main_single_gpu.py: sh scripts/train_single_gpu.sh --num-workers 8
+# Settings, from the environment: BITS, DATASET, DATA_PATH, LIST_PATH, OUTPUT_DIR, PYTHON.
+# Arguments go to main_single_gpu.py: sh scripts/train_single_gpu.sh --num-workers 8
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/environment.sh
@@ -19,5 +19,5 @@ for bit in ${BITS:-16 32 48 64}; do
     esac
     echo "== Training $bit bits on $DATASET, seed $seed"
     "$PYTHON" main_single_gpu.py --bit "$bit" --seed "$seed" --dataset "$DATASET" \
-        ${DATA_PATH:+--data-path "$DATA_PATH"} --output-dir "$OUTPUT_DIR" "$@"
+        ${DATA_PATH:+--data-path "$DATA_PATH"} ${LIST_PATH:+--list-path "$LIST_PATH"} --output-dir "$OUTPUT_DIR" "$@"
 done

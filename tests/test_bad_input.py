@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -163,3 +164,46 @@ def test_a_training_whose_loss_climbs_says_so(run, data):
     assert "The loss has climbed to" in log and "lower --learning-rate" in log
     first = log[: log.index("HashNet[ 2/3]")]
     assert "climbed" not in first, "the first epoch's loss was an ordinary one"
+
+
+@pytest.mark.parametrize("key", ["dataset", "data_path", "output_dir", "epoch"])
+def test_an_empty_value_in_the_yaml_file(run, tmp_path, key):
+    file = tmp_path / "settings.yaml"
+    file.write_text(f"{key}:\n", encoding="utf-8")
+    assert_one_clear_line(run("main_single_gpu.py", "--config", file), "settings.yaml", key)
+
+
+def test_a_seed_too_large_for_paddle(run):
+    assert_one_clear_line(run("main_single_gpu.py", "--seed", "9" * 20), "--seed", "less than")
+
+
+def test_an_earlier_training_s_weights_are_kept_and_a_changed_recipe_is_told(run, data):
+    output = data / "output"
+    assert run(*training(data)).returncode == 0
+    first = (output / "weights_8.pdparams").read_bytes()
+    resumed = run(*training(data), "--resume", output / "last_8", "--alpha", "0.2", "--epoch", "2")
+    assert "alpha is 0.2, the saved training had 0.1" in resumed.stdout, resumed.stderr
+    assert not (output / "earlier_weights_8.pdparams").exists()
+    best = (output / "weights_8.pdparams").read_bytes()
+    assert run(*training(data), "--seed", "1").returncode == 0
+    assert (output / "earlier_weights_8.pdparams").read_bytes() == best
+    settings = (output / "train/config_8.yaml").read_bytes()
+    idle = run(*training(data), "--resume", output / "last_8", "--seed", "5")
+    assert "Nothing to train" in idle.stdout and idle.returncode == 0
+    assert (output / "train/config_8.yaml").read_bytes() == settings
+    assert first != (output / "weights_8.pdparams").read_bytes()
+
+
+def test_codes_that_no_record_describes_are_set_aside(run, data, weights_of_8_bits):
+    published = data / "database_code_8.npy"
+    np.save(published, np.ones((4, 8), dtype=np.float32))
+    before = published.read_bytes()
+    result = run(
+        *("predict.py", "--bit", "8", "--dataset", "coco_lite", "--list-path", data),
+        *("--data-path", data / "pictures", "--pretrained", weights_of_8_bits),
+        *("--output-dir", data, "--save-path", data, "--img", data / "pictures/0.jpg"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert "database_code_8.kept.npy" in result.stdout
+    assert (data / "database_code_8.kept.npy").read_bytes() == before
+    assert np.load(published).shape == (4, 1)

@@ -23,6 +23,7 @@ from utils.codes import pack_codes, unpack_codes
 from utils.curves import curve_cutoffs, rank_cutoffs
 from utils.errors import UserError
 from utils.metrics import RetrievalMetrics, evaluate_retrieval, mean_average_precision
+from utils.relevance import relevant_share
 
 # A database whose rows lie at distances 0, 1, 1, 2, 3 from the query 00000000.
 HAND_DATABASE = np.array([[0], [1], [2], [3], [7]], np.uint8)
@@ -373,3 +374,13 @@ def test_released_coco_labels_equal_the_textbook():
     )
     assert score == pytest.approx(np.mean(values), abs=1e-12)
     assert 0.6 < score < 1
+
+
+@pytest.mark.parametrize("excluding", [False, True])
+def test_relevant_share_is_the_chance_of_the_evaluation(excluding):
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 2, (40, 5)) * rng.integers(0, 2, (40, 5))
+    codes = pack_codes(rng.normal(size=(40, 16)))
+    exclude = np.arange(10) - (np.arange(10) % 3 == 0) * (np.arange(10) + 1) if excluding else None
+    metrics = evaluate_retrieval(codes[:10], labels[:10], codes, labels, exclude=exclude)
+    assert relevant_share(labels[:10], labels, exclude) == pytest.approx(metrics.chance, abs=1e-12)

@@ -83,7 +83,9 @@ def test_labels_are_known_for_pictures_of_the_lists(tmp_path, database, monkeypa
 
 
 def test_own_rows_finds_queries_that_stand_in_the_database(database):
-    names = [database.pictures.name(2), "elsewhere.png", database.pictures.name(0)]
+    path = Path(database.pictures.name(2))
+    other_spelling = f"{path.parent}/./{path.name}"
+    names = [other_spelling, "elsewhere.png", database.pictures.name(0)]
     queries = Split("test", PictureFiles(names, "list"), LABELS[:3], {})
     np.testing.assert_array_equal(own_rows(queries, database), [2, -1, 0])
 
@@ -111,6 +113,16 @@ def test_a_copy_into_the_picture_folder_leaves_the_picture_as_it_is(database):
     before = path.read_bytes()
     assert database.pictures.copy(1, path.parent) == path
     assert path.read_bytes() == before
+
+
+def test_a_copy_leaves_another_file_of_that_name_alone(tmp_path, database):
+    mine = tmp_path / "output/1.png"
+    mine.parent.mkdir()
+    mine.write_bytes(b"mine")
+    copy = database.pictures.copy(1, mine.parent)
+    assert copy == mine.with_name("1_2.png") and mine.read_bytes() == b"mine"
+    assert copy.read_bytes() == Path(database.pictures.name(1)).read_bytes()
+    assert database.pictures.copy(1, mine.parent) == copy, "a second copy is the same file"
 
 
 def test_pictures_in_memory_are_copied_as_png(tmp_path):

@@ -14,6 +14,11 @@ from utils.state_files import assign_strictly, read_state, with_ending, write_st
 WEIGHTS, OPTIMIZER, STATES = ".pdparams", ".pdopt", ".pdstates"
 
 
+RECIPE = (
+    *("dataset", "seed", "batch_size", "crop_size", "resize_size", "alpha", "step_continuation"),
+    *("learning_rate", "de_step", "optimizer", "momentum", "weight_decay"),
+)
+"""Settings that decide what a training computes."""
 _KEEPS = {"Momentum": "velocity", "RMSProp": "mean_square", "AdamW": "moment1"}
 """What each of Paddle's optimizers keeps for a parameter, as its state names it."""
 
@@ -119,6 +124,27 @@ def load_training(
         raise UserError(f"--last-epoch {last_epoch}: {states} says {progress.epoch} epochs")
     assign_strictly(criterion, bank, str(states))
     return progress
+
+
+def changed_settings(prefix: str, config: dict[str, Any]) -> list[str]:
+    """What of the recipe differs between a saved training and the one that takes it up.
+
+    Args:
+        prefix: as of `load_training`.
+        config: the settings of the run that goes on, by name.
+
+    Returns:
+        A line for each difference; none where the state holds no settings.
+    """
+    states = with_ending(prefix, WEIGHTS).with_suffix(STATES)
+    saved = read_state(states, "a training's state").get("config") if states.is_file() else None
+    if not isinstance(saved, dict):
+        return []
+    return [
+        f"{name} is {config[name]}, the saved training had {saved[name]}"
+        for name in RECIPE
+        if name in saved and saved[name] != config[name]
+    ]
 
 
 def _restore_optimizer(

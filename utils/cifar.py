@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.errors import UserError
+from utils.errors import UserError, first_line
 
 ARCHIVE = "cifar-10-python.tar.gz"
 SOURCE = "https://www.cs.toronto.edu/~kriz/cifar.html"
@@ -36,8 +36,7 @@ def read_archive(folder: Path) -> tuple[np.ndarray, np.ndarray]:
         classes = np.array([int(row[1]) for row in rows])
         return pictures.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), classes
     except Exception as error:  # tar, pickle and array errors of a broken archive: many kinds
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{archive}: not CIFAR-10's archive: {reason}") from error
+        raise UserError(f"{archive}: not CIFAR-10's archive: {first_line(error)}") from error
 
 
 def split_rows(

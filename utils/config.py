@@ -19,6 +19,7 @@ from utils.options import PREDICT, TRAIN, Config, Option
 
 _NOT_GIVEN = object()
 _OPTIONS: dict[str, Option] = {f.name: f.metadata["option"] for f in fields(Config)}
+_DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(Config)}
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,10 @@ def _read_settings(path: Path, command: Command) -> dict[str, Any]:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(known)}"
             raise UserError(f"{path}: unknown key {key!r}{hint}")
-        settings[name] = _typed(f"{path}: {key}", value, _OPTIONS[name])
+        if value is None and _DEFAULTS[name] is None:
+            settings[name] = None
+        else:
+            settings[name] = _typed(f"{path}: {key}", value, _OPTIONS[name])
     return settings
 
 
@@ -170,8 +174,7 @@ def _typed(where: str, value: Any, option: Option) -> Any:
             return float(value)  # YAML reads 1e-3, without a dot, as text
         except ValueError:
             pass
-    optional_text = value is None and option.kind is str and not option.required
-    if type(value) is not option.kind and not optional_text:
+    if type(value) is not option.kind:
         raise UserError(f"{where}: expected {option.kind.__name__}, found {value!r}")
     if option.choices and value not in option.choices:
         raise UserError(f"{where}: expected one of {', '.join(option.choices)}, found {value!r}")
@@ -183,8 +186,12 @@ def _check(config: Config, command: Command) -> None:
         value = getattr(config, name)
         if option.required and command.name in option.commands and not value:
             raise UserError(f"{_flag(name)} is missing: {option.help}")
-        if option.minimum is not None and not option.minimum <= value < math.inf:
-            raise UserError(f"{_flag(name)}: expected {option.minimum} or more, found {value}")
+        limit = 2**31 if option.kind is int else math.inf
+        if option.minimum is not None and not option.minimum <= value < limit:
+            below = "" if value < limit else f" and less than {limit}"
+            raise UserError(
+                f"{_flag(name)}: expected {option.minimum} or more{below}, found {value}"
+            )
     if config.bit % 8 or not 8 <= config.bit <= 512:
         raise UserError(f"--bit: expected a multiple of 8 from 8 to 512, found {config.bit}")
     if config.topK == 0:

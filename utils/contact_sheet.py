@@ -62,6 +62,7 @@ def _paste(
     picture = ImageOps.fit(picture, (inner, inner), Image.BILINEAR)
     sheet.paste(picture, (x + FRAME, y + FRAME))
     font = ImageFont.load_default()
-    while caption and draw.textlength(caption, font=font) > side:
-        caption = caption[:-2] + "…"
+    caption = caption.encode("latin-1", "replace").decode("latin-1")  # what every font has
+    while draw.textlength(caption, font=font) > side:
+        caption = caption[:-4] + "..."
     draw.text((x, y + side + 3), caption, fill=INK, font=font)

@@ -85,8 +85,9 @@ def _list_split(name: str, folder: Path, path: Path, num_class: int) -> Split:
 
 def own_rows(queries: Split, database: Split) -> np.ndarray:
     """Where each query stands in the database, found by its name: [n_q] int64, -1 for nowhere."""
-    row_of = {database.pictures.name(row): row for row in reversed(range(len(database)))}
-    names = map(queries.pictures.name, range(len(queries)))
+    path = os.path.normpath  # `./a.jpg` is `a.jpg`
+    row_of = {path(database.pictures.name(row)): row for row in reversed(range(len(database)))}
+    names = (path(queries.pictures.name(row)) for row in range(len(queries)))
     return np.array([row_of.get(name, -1) for name in names], dtype=np.int64)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -107,15 +108,25 @@ def stored_or_new_codes(
     if path.is_file():
         try:
             codes, found = load_codes(path, bit)
+            if found is None:
+                _set_aside(path, say)
             differences = provenance_differences(found, wanted)
             if not differences and len(codes) == len(split):
                 say(f"Database codes: {len(codes)} read from {path}")
                 return codes
             reason = "; ".join(differences) or f"{path} has {len(codes)} rows"
-        except UserError as error:
-            reason = str(error)
+        except UserError:
+            _set_aside(path, say)
+            reason = f"{path} could not be used"
     say(f"Database codes: encoding {len(split)} pictures ({reason})")
     codes = encoder.encode(split)
     save_codes(path, codes, wanted)
     say(f"Database codes: saved in {path}")
     return codes
+
+
+def _set_aside(path: Path, say: Callable[[str], None]) -> None:
+    # Codes that no record describes may be another program's: they are not written over.
+    kept = path.with_name(f"{path.stem}.kept{path.suffix}")
+    os.replace(path, kept)
+    say(f"Database codes: {path} is not known to be of these weights and this list; now {kept}")

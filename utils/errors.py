@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
 
 
 class UserError(Exception):
@@ -16,6 +17,11 @@ class UserError(Exception):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of another library's message, or the error's kind where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def run_command(command: Callable[[], int | None]) -> int:
     """Runs a command and returns its exit status; a `UserError` becomes one line on stderr.
 
@@ -23,10 +29,13 @@ def run_command(command: Callable[[], int | None]) -> int:
         command: a function without arguments; what it returns (None counts as 0) is the status.
 
     Returns:
-        The exit status: the command's own, or 2 after a `UserError`.
+        The exit status: the command's own, 2 after a `UserError`, 130 after Ctrl-C.
     """
     try:
         return command() or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("stopped; what was saved before is whole", file=sys.stderr)
+        return EXIT_INTERRUPTED

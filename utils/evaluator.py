@@ -135,9 +135,7 @@ def evaluate_weights(config: Config, log: logging.Logger, logs: Path) -> None:
     }
     _write_metrics(record, logs / f"metrics_{config.bit}.json", log)
     _log_summary(metrics, log)
-    log.info(
-        f"EVAL-{config.model}, bit:{config.bit}, dataset:{card.name}, MAP:{metrics.map:.3f}"
-    )
+    log.info(f"EVAL-{config.model}, bit:{config.bit}, dataset:{card.name}, MAP:{metrics.map:.3f}")
 
 
 def _write_metrics(record: dict, path: Path, log: logging.Logger) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -76,13 +76,9 @@ class PictureFiles:
         return open_picture(Path(self._paths[row]), self._source + line)
 
     def copy(self, row: int, folder: Path) -> Path:
-        """Copies the file, byte for byte, unless it is there already."""
-        source = Path(self._paths[row])
-        target = folder / source.name
-        if not (target.exists() and target.samefile(source)):
-            with replacing(target) as temporary:
-                shutil.copyfile(source, temporary)
-        return target
+        """Copies the file, byte for byte; a file of that name with other content stays."""
+        content = Path(self._paths[row]).read_bytes()
+        return _write_beside_others(folder / Path(self._paths[row]).name, content)
 
 
 class PictureArray:
@@ -104,8 +100,20 @@ class PictureArray:
         return Image.fromarray(self._pictures[row])
 
     def copy(self, row: int, folder: Path) -> Path:
-        """Writes the picture as PNG."""
-        target = folder / Path(self._names[row]).name
-        with replacing(target) as temporary:
-            self.open(row).save(temporary)
-        return target
+        """Writes the picture as PNG; a file of that name with other content stays."""
+        png = io.BytesIO()
+        self.open(row).save(png, format="PNG")
+        return _write_beside_others(folder / Path(self._names[row]).name, png.getvalue())
+
+
+def _write_beside_others(path: Path, content: bytes) -> Path:
+    """Writes `content` to `path`, or to `stem_2`, `stem_3` … where another file has the name."""
+    free, number = path, 1
+    while free.exists():
+        if free.is_file() and free.read_bytes() == content:
+            return free
+        number += 1
+        free = path.with_name(f"{path.stem}_{number}{path.suffix}")
+    with replacing(free) as temporary:
+        temporary.write_bytes(content)
+    return free

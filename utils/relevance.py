@@ -71,16 +71,25 @@ def check_labels(labels: np.ndarray, name: str) -> None:
             )
 
 
-def relevant_share(query_labels: np.ndarray, database_labels: np.ndarray) -> float:
+def relevant_share(
+    query_labels: np.ndarray, database_labels: np.ndarray, exclude: np.ndarray | None = None
+) -> float:
     """Mean share of relevant database rows over the queries: the chance level of MAP.
 
     Args:
         query_labels: 0/1 labels [n_q, n_class].
         database_labels: 0/1 labels [n, n_class].
+        exclude: int [n_q], for each query a database row that does not count, or -1; None: none.
 
     Raises:
         UserError: one of them is no 0/1 label matrix.
     """
     check_labels(query_labels, "query labels")
     database = ClassBitmaps(database_labels)
-    return float(np.mean([database.sharing(labels).mean() for labels in query_labels]))
+    shares = []
+    for query, labels in enumerate(query_labels):
+        relevant, left_out = database.sharing(labels), -1 if exclude is None else exclude[query]
+        counted = len(relevant) - (left_out >= 0)
+        own = relevant[left_out] if left_out >= 0 else 0
+        shares.append((int(relevant.sum()) - int(own)) / counted if counted else 0.0)
+    return float(np.mean(shares))

@@ -15,8 +15,8 @@ def start_paddle(cpu_threads: int = 0) -> None:
     """Imports Paddle with its CPU maths set up; call it before anything else imports Paddle.
 
     Paddle reads these settings once: it uses 1 thread unless OMP_NUM_THREADS is set, and the MKL
-    it ships takes AMD processors for old ones unless MKL_DEBUG_CPU_TYPE says otherwise (measured:
-    README, speed). What the user has set in the environment stays.
+    it ships takes AMD processors for old ones unless MKL_DEBUG_CPU_TYPE says otherwise.
+    What the user has set in the environment stays.
 
     Args:
         cpu_threads: threads for CPU maths; 0: OMP_NUM_THREADS where set, else all cores.

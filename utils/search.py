@@ -53,7 +53,9 @@ def find_pictures(names: Sequence[str]) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, names):
         if path.is_dir():
-            inside = [p for p in path.iterdir() if p.suffix.lower() in PICTURE_ENDINGS]
+            inside = [
+                p for p in path.iterdir() if p.is_file() and p.suffix.lower() in PICTURE_ENDINGS
+            ]
             if not inside:
                 raise UserError(f"{path}: the folder holds no picture")
             found += sorted(inside)

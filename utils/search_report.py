@@ -45,7 +45,6 @@ def report_search(
     nearest = matches[0]
     say(f"----- Predicted Hamm_min: {float(nearest.distance)}")
     say(f"----- Found Matched Pic: {nearest.picture}")
-    say(f"----- Save Matched Pic in: {database.pictures.copy(nearest.row, folder)}")
     sheet = draw_contact_sheet(
         queries.pictures.open(query),
         Path(name).name,
@@ -54,6 +53,7 @@ def report_search(
             for m in matches
         ],
     )
+    say(f"----- Save Matched Pic in: {database.pictures.copy(nearest.row, folder)}")
     number = f"{query + 1}_" if len(queries) > 1 else ""  # two folders may hold the same name
     path = folder / f"search_{number}{Path(name).stem}.jpg"
     with replacing(path) as temporary:

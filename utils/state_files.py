@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from utils.errors import UserError
+from utils.errors import UserError, first_line
 from utils.files import replacing
 
 
@@ -40,14 +40,10 @@ def read_state(path: Path, expected: str) -> dict[str, Any]:
     try:
         state = paddle.load(str(path), return_numpy=True)
     except Exception as error:  # what a broken pickle raises is not limited to a few kinds
-        raise UserError(f"{path}: not a file of {expected}: {_first_line(error)}") from error
+        raise UserError(f"{path}: not a file of {expected}: {first_line(error)}") from error
     if not isinstance(state, dict):
         raise UserError(f"{path}: expected {expected}, found {type(state).__name__}")
     return state
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def assign_strictly(

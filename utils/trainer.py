@@ -112,6 +112,7 @@ class Training:
         self._log_sizes(train)
         self.exclude = rows_to_exclude(self.queries, self.database, config.exclude_self, log)
         self.progress = self._begin(train)
+        self.fresh = not config.resume  # until its first best weights are saved
 
     def _log_sizes(self, train: Split) -> None:
         self.log.info(f"train_set {len(train)}")
@@ -128,7 +129,9 @@ class Training:
             )
             path = with_ending(config.resume, checkpoint.WEIGHTS)
             self.log.info(f"----- Resume: Load model, optimizer and state from {path}")
-            return progress
+            for difference in checkpoint.changed_settings(config.resume, asdict(config)):
+                self.log.warning(f"Another setting than before: {difference}")
+            return self._without_lost_best(progress)
         if config.pretrained:
             path = checkpoint.load_weights(config.pretrained, self.network)
             self.log.info(f"----- Pretrained: Load model state from {path}")
@@ -141,12 +144,23 @@ class Training:
             self.log.info(f"----- Backbone: Load ImageNet weights from {config.backbone_weights}")
         return Progress(epoch=config.last_epoch)
 
+    def _without_lost_best(self, progress: Progress) -> Progress:
+        best = with_ending(self.output / f"weights_{self.config.bit}", checkpoint.WEIGHTS)
+        if progress.best_epoch == 0 or best.is_file():
+            return progress
+        self.log.warning(f"{best} is not there: the best MAP is sought anew from here")
+        return Progress(epoch=progress.epoch)
+
     def run(self) -> None:
         """Trains from the epoch after the last one done to the last one asked for."""
         config = self.config
+        if self.progress.epoch >= config.epoch:
+            done = f"{self.progress.epoch} epochs are done already"
+            self.log.info(f"Nothing to train: {done}, --epoch asks for {config.epoch}")
+            return
         with replacing(self.logs / f"config_{config.bit}.yaml") as path:
             path.write_text(config_as_yaml(config, TRAIN_COMMAND), encoding="utf-8")
-        chance = relevant_share(self.queries.labels, self.database.labels)
+        chance = relevant_share(self.queries.labels, self.database.labels, self.exclude)
         self.log.info(f"Chance (mean share of relevant database pictures): {chance:.3f}")
         before = self._validate_start(chance) if config.eval_first else None
         self.log.info(f"Start training from epoch {self.progress.epoch + 1}.")
@@ -250,5 +264,15 @@ class Training:
         self.log.info(f"Max mAP so far: {best.best_map:.4f} at epoch_{best.best_epoch}")
         if is_best:
             prefix = self.output / f"weights_{config.bit}"
+            if self.fresh:
+                self._set_aside_earlier(with_ending(prefix, checkpoint.WEIGHTS))
             path = checkpoint.save_weights(prefix, self.network, self.optimizer)
             self.log.info(f"----- Save BEST model: {path}")
+
+    def _set_aside_earlier(self, weights: Path) -> None:
+        """An earlier training's best weights are kept, under another name."""
+        self.fresh = False
+        if weights.is_file():
+            earlier = weights.with_name(f"earlier_{weights.name}")
+            weights.replace(earlier)
+            self.log.info(f"Weights of an earlier training: now {earlier}")
