@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,29 @@ def save_training(
     criterion: paddle.nn.Layer,
     progress: Progress,
     config: dict[str, Any],
+    ranks: int = 1,
+    other_banks: Sequence[dict[str, Any]] = (),
 ) -> None:
-    """Writes all that a training needs to go on: weights, optimizer, bank, progress, settings."""
+    """Writes all that a training needs to go on: weights, optimizer, banks, progress, settings.
+
+    Args:
+        prefix: such as `output/last_64`.
+        network: its weights are saved.
+        optimizer: its state is saved.
+        criterion: its bank is saved, as rank 0's.
+        progress: how far the training has come.
+        config: the run's settings.
+        ranks: how many processes train.
+        other_banks: the banks of ranks 1, 2, …, where they differ from rank 0's.
+    """
     save_weights(prefix, network, optimizer)
-    bank = criterion.state_dict()
-    states = {"progress": asdict(progress), "bank": bank, "config": config}
+    states = {
+        "progress": asdict(progress),
+        "bank": criterion.state_dict(),
+        "config": config,
+        "ranks": ranks,
+        "other_banks": list(other_banks),
+    }
     write_state(with_ending(prefix, STATES), states)
 
 
@@ -85,6 +104,7 @@ def load_training(
     optimizer: paddle.optimizer.Optimizer,
     criterion: paddle.nn.Layer,
     last_epoch: int = 0,
+    rank: int = 0,
 ) -> Progress:
     """Takes up a training where `save_training` left it.
 
@@ -95,6 +115,7 @@ def load_training(
         criterion: its bank is changed in place.
         last_epoch: epochs done, for a state without `.pdstates` (the published code wrote none);
             its bank begins empty.
+        rank: whose bank; a rank that had none of its own takes rank 0's.
 
     Returns:
         How far the training had come.
@@ -112,13 +133,24 @@ def load_training(
         raise UserError(f"{states}: missing; --last-epoch N says how many epochs were trained")
     state = read_state(states, "a training's state")
     try:
-        progress, bank = Progress(**state["progress"]), dict(state["bank"])
+        progress = Progress(**state["progress"])
+        banks = [state["bank"], *state.get("other_banks", ())]
+        bank = dict(banks[rank if rank < len(banks) else 0])
     except (KeyError, TypeError) as error:
         raise UserError(f"{states}: not a training's state: {error}") from error
     if last_epoch not in (0, progress.epoch):
         raise UserError(f"--last-epoch {last_epoch}: {states} says {progress.epoch} epochs")
     assign_strictly(criterion, bank, str(states))
     return progress
+
+
+def saved_settings(prefix: str) -> dict[str, Any]:
+    """The settings a saved state was trained with, and its `ranks`; empty where it says none."""
+    states = with_ending(prefix, WEIGHTS).with_suffix(STATES)
+    if not states.is_file():
+        return {}
+    state = read_state(states, "a training's state")
+    return {**state.get("config", {}), "ranks": state.get("ranks", 1)}
 
 
 def _restore_optimizer(

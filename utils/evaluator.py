@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 
 from models import HashNet
-from utils import checkpoint
+from utils import checkpoint, distributed
 from utils.cards import Card, read_card
 from utils.code_files import save_codes
 from utils.datasets import Split, open_splits, own_rows
@@ -109,6 +109,8 @@ def evaluate_weights(config: Config, log: logging.Logger, logs: Path) -> None:
     begin = time.perf_counter()
     query_codes, database_codes = encoder.encode(queries), encoder.encode(database)
     encoded = time.perf_counter()
+    if not distributed.is_first():  # the rest is one rank's work, and its files
+        return
     metrics = evaluate_retrieval(
         query_codes, queries.labels, database_codes, database.labels, config.topK, exclude=exclude
     )
