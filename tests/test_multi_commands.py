@@ -98,11 +98,16 @@ def test_a_mistake_of_the_user_is_one_line_and_status_2(run, tmp_path):
 
 def children_of(process: int) -> list[int]:
     """The process ids of the ranks that a run has started."""
-    listed = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(process)], capture_output=True, text=True
-    )
-    rows = [line.split(None, 1) for line in listed.stdout.splitlines()]
-    return [int(pid) for pid, command in rows if "spawn_main" in command]
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (entry / "cmdline").read_text()
+        except OSError:  # it has ended meanwhile
+            continue
+        if parent == process and "spawn_main" in command:
+            found.append(int(entry.name))
+    return sorted(found)
 
 
 def is_alive(process: int) -> bool:

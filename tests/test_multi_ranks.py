@@ -64,7 +64,7 @@ def test_replicate_walks_the_whole_set_on_every_rank_with_a_bank_each(tmp_path):
     assert len(first["steps"]) == len(second["steps"]) == 2 * 6
     assert first["pictures"] == 2 * 21
     assert distance(first["weights"], second["weights"]) == 0
-    assert distance(first["bank"], second["bank"]) > 1e-3
+    assert distance(first["bank"], second["bank"]) > 1e-4
     assert first["steps"] != second["steps"]
     assert first["loss"] == second["loss"], "the epoch's loss is that of all ranks"
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
 import paddle
 import paddle.distributed as dist
+
+HEARTBEAT_SECONDS = 5.0
+"""How often a rank that keeps the others waiting tells them that it is there."""
 
 
 def rank() -> int:
@@ -79,12 +83,22 @@ def gather_objects(value: Any) -> list[Any]:
 
 
 def first_computes(compute: Callable[[], Any]) -> Any:
-    """What rank 0 computes, known to all; the others wait.
+    """What rank 0 computes, known to all; the others wait, however long it takes.
 
     Args:
-        compute: called on rank 0 alone; its result can be pickled.
+        compute: called on rank 0 alone, in a thread; its result can be pickled.
     """
-    return gather_objects(compute() if is_first() else None)[0]
+    if not is_first():
+        while not gather_objects(None)[0]:
+            pass
+        return gather_objects(None)[0]
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(compute)
+        done = False
+        while not done:  # gloo gives up on a rank that is silent for 30 seconds
+            done = bool(wait([result], timeout=HEARTBEAT_SECONDS).done)
+            gather_objects(done)
+        return gather_objects(result.result())[0]
 
 
 class World:

@@ -109,11 +109,10 @@ def evaluate_weights(config: Config, log: logging.Logger, logs: Path) -> None:
     begin = time.perf_counter()
     query_codes, database_codes = encoder.encode(queries), encoder.encode(database)
     encoded = time.perf_counter()
-    if not distributed.is_first():  # the rest is one rank's work, and its files
+    known = (query_codes, queries.labels, database_codes, database.labels, config.topK)
+    metrics = distributed.first_computes(lambda: evaluate_retrieval(*known, exclude=exclude))
+    if not distributed.is_first():  # the rest is files
         return
-    metrics = evaluate_retrieval(
-        query_codes, queries.labels, database_codes, database.labels, config.topK, exclude=exclude
-    )
     seconds = {"encoding": encoded - begin, "metrics": time.perf_counter() - encoded}
     made_from = provenance(encoder, database, weights)
     codes_file = Path(config.output_dir, f"database_code_{config.bit}.npy")

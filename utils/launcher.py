@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import multiprocessing
+import os
 import signal
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from multiprocessing import connection
@@ -95,8 +97,16 @@ def _run_rank(function: Callable[[Any], int], argument: Any, failures: Any) -> N
         _join_world()
         function(argument)
     except UserError as error:
-        failures.put(str(error))
-        raise SystemExit(EXIT_USER_ERROR) from error
+        _leave(failures, EXIT_USER_ERROR, str(error))
+    except Exception:
+        _leave(failures, 1, f"rank {dist.get_rank()} failed:\n{traceback.format_exc()}")
+
+
+def _leave(failures: Any, status: int, message: str) -> None:
+    failures.put((status, message))
+    for loader in multiprocessing.active_children():
+        loader.terminate()
+    os._exit(status)  # an orderly end was seen to wait until gloo gave up on the other ranks
 
 
 @contextlib.contextmanager
@@ -138,8 +148,9 @@ def _end(processes: list) -> None:
 
 
 def _cause(rank: int, context: Any, failures: Any) -> Exception:
-    if not failures.empty():
-        return UserError(failures.get())
+    reported, message = (0, "") if failures.empty() else failures.get()  # the first one
+    if reported == EXIT_USER_ERROR:
+        return UserError(message)
     status = context.processes[rank].exitcode
     if status < 0:
         name = signal.Signals(-status).name
@@ -147,6 +158,4 @@ def _cause(rank: int, context: Any, failures: Any) -> Exception:
             f"rank {rank} was killed by {name} (the system kills with SIGKILL where memory runs "
             "out); the other ranks were ended; --resume goes on from the last saved state"
         )
-    if context.error_queues[rank].empty():
-        return RuntimeError(f"rank {rank} ended with status {status}; the other ranks were ended")
-    return RuntimeError(f"rank {rank} failed:\n{context.error_queues[rank].get()}")
+    return RuntimeError(message or f"rank {rank} ended with status {status}")
