@@ -73,7 +73,7 @@ class GlobalBatchSampler(paddle.io.BatchSampler):
     """
 
     def __init__(self, rows: int, batch_size: int, ranks: int, rank: int, shuffle: bool):
-        super().__init__(sampler=range(rows), batch_size=batch_size)
+        self.batch_size, self.drop_last = batch_size, False
         self._rows, self._ranks, self._rank = rows, ranks, rank
         self._shuffle, self._seed = shuffle, 0
 
