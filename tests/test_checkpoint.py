@@ -52,7 +52,7 @@ class Run:
         for epoch in epochs:
             start_epoch(self.schedule, epoch)
             parts = (self.network, self.criterion, self.optimizer)
-            train_one_epoch(*parts, batches(epoch), 50, lambda step, loss: None)
+            train_one_epoch(*parts, batches(epoch), 50, lambda step, loss, pace: None)
 
     def save(self, prefix, progress, config=None):
         parts = (self.network, self.optimizer, self.criterion)

@@ -56,7 +56,7 @@ def epoch(criterion, sizes, report_every=1, network=None):
         optimizer,
         batches(*sizes),
         report_every,
-        lambda step, loss: reports.append((step, loss)),
+        lambda step, loss, pace: reports.append((step, loss)),
     )
     return summary, reports
 

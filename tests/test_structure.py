@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "utils.config": {"utils.cards", "utils.options"},
     "models": set(),
     "utils.distributed": set(),
+    "utils.launcher": set(),
     "utils.lists": set(),
     "utils.transforms": set(),
     "utils.cifar": set(),
@@ -56,18 +57,29 @@ MAY_IMPORT = {
         "utils.checkpoint",
         "utils.code_files",
         "utils.datasets",
+        "utils.distributed",
         "utils.encoder",
         "utils.figures",
         "utils.metrics",
         "utils.options",
         "utils.transforms",
     },
+    "utils.beginning": {
+        "models",
+        "utils.checkpoint",
+        "utils.distributed",
+        "utils.loss",
+        "utils.lr_scheduler",
+        "utils.options",
+    },
     "utils.trainer": {
         "models",
+        "utils.beginning",
         "utils.cards",
         "utils.checkpoint",
         "utils.config",
         "utils.datasets",
+        "utils.distributed",
         "utils.engine",
         "utils.evaluator",
         "utils.loader",
@@ -82,7 +94,7 @@ MAY_IMPORT = {
     },
     "utils.checkpoint": set(),
     "utils.logger": {"utils.distributed"},
-    "utils.engine": {"utils.codes"},
+    "utils.engine": {"utils.codes", "utils.distributed"},
     "utils.encoder": {
         "models",
         "utils.code_files",
@@ -92,7 +104,7 @@ MAY_IMPORT = {
         "utils.logger",
     },
 }
-SEE_THE_CONFIG = {"utils.trainer", "utils.evaluator", "utils.config"}
+SEE_THE_CONFIG = {"utils.trainer", "utils.beginning", "utils.evaluator", "utils.config"}
 
 
 def python_files() -> list[Path]:

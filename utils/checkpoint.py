@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -54,11 +55,29 @@ def save_training(
     criterion: paddle.nn.Layer,
     progress: Progress,
     config: dict[str, Any],
+    ranks: int = 1,
+    other_banks: Sequence[dict[str, Any]] = (),
 ) -> None:
-    """Writes all that a training needs to go on: weights, optimizer, bank, progress, settings."""
+    """Writes all that a training needs to go on: weights, optimizer, banks, progress, settings.
+
+    Args:
+        prefix: such as `output/last_64`.
+        network: its weights are saved.
+        optimizer: its state is saved.
+        criterion: its bank is saved, as rank 0's.
+        progress: how far the training has come.
+        config: the run's settings.
+        ranks: how many processes train.
+        other_banks: the banks of ranks 1, 2, …, where they differ from rank 0's.
+    """
     save_weights(prefix, network, optimizer)
-    bank = criterion.state_dict()
-    states = {"progress": asdict(progress), "bank": bank, "config": config}
+    states = {
+        "progress": asdict(progress),
+        "bank": criterion.state_dict(),
+        "config": config,
+        "ranks": ranks,
+        "other_banks": list(other_banks),
+    }
     write_state(with_ending(prefix, STATES), states)
 
 
@@ -90,6 +109,7 @@ def load_training(
     optimizer: paddle.optimizer.Optimizer,
     criterion: paddle.nn.Layer,
     last_epoch: int = 0,
+    rank: int = 0,
 ) -> Progress:
     """Takes up a training where `save_training` left it.
 
@@ -100,6 +120,7 @@ def load_training(
         criterion: its bank is changed in place.
         last_epoch: epochs done, for a state without `.pdstates` (the published code wrote none);
             its bank begins empty.
+        rank: whose bank; a rank that had none of its own takes rank 0's.
 
     Returns:
         How far the training had come.
@@ -117,7 +138,9 @@ def load_training(
         raise UserError(f"{states}: missing; --last-epoch N says how many epochs were trained")
     state = read_state(states, "a training's state")
     try:
-        progress, bank = Progress(**state["progress"]), dict(state["bank"])
+        progress = Progress(**state["progress"])
+        banks = [state["bank"], *state.get("other_banks", ())]
+        bank = dict(banks[rank if rank < len(banks) else 0])
     except (KeyError, TypeError) as error:
         raise UserError(f"{states}: not a training's state: {error}") from error
     if last_epoch not in (0, progress.epoch):
@@ -126,20 +149,26 @@ def load_training(
     return progress
 
 
-def changed_settings(prefix: str, config: dict[str, Any]) -> list[str]:
+def saved_settings(prefix: str) -> dict[str, Any]:
+    """The settings a saved state was trained with, and its `ranks`; empty where it says none."""
+    states = with_ending(prefix, WEIGHTS).with_suffix(STATES)
+    if not states.is_file():
+        return {}
+    state = read_state(states, "a training's state")
+    config = state.get("config")
+    return {**config, "ranks": state.get("ranks", 1)} if isinstance(config, dict) else {}
+
+
+def changed_settings(saved: dict[str, Any], config: dict[str, Any]) -> list[str]:
     """What of the recipe differs between a saved training and the one that takes it up.
 
     Args:
-        prefix: as of `load_training`.
+        saved: `saved_settings` of the training.
         config: the settings of the run that goes on, by name.
 
     Returns:
-        A line for each difference; none where the state holds no settings.
+        A line for each difference.
     """
-    states = with_ending(prefix, WEIGHTS).with_suffix(STATES)
-    saved = read_state(states, "a training's state").get("config") if states.is_file() else None
-    if not isinstance(saved, dict):
-        return []
     return [
         f"{name} is {config[name]}, the saved training had {saved[name]}"
         for name in RECIPE

@@ -15,7 +15,7 @@ import yaml
 
 from utils.cards import Card, read_card, read_yaml_mapping
 from utils.errors import UserError
-from utils.options import PREDICT, TRAIN, Config, Option
+from utils.options import PREDICT, TRAIN, TRAIN_MULTI, Config, Option
 
 _NOT_GIVEN = object()
 _OPTIONS: dict[str, Option] = {f.name: f.metadata["option"] for f in fields(Config)}
@@ -38,6 +38,14 @@ TRAIN_COMMAND = Command(
   python main_single_gpu.py --bit 64 --dataset coco_lite --backbone-weights none
   python main_single_gpu.py --bit 64 --dataset coco_lite --eval --pretrained output/weights_64
   python main_single_gpu.py --bit 64 --dataset coco_lite --resume output/last_64""",
+)
+TRAIN_MULTI_COMMAND = Command(
+    TRAIN_MULTI,
+    "Trains HashNet on several devices, or evaluates trained weights with --eval.",
+    """\
+  python main_multi_gpu.py --bit 64                       (a process on each visible GPU)
+  python main_multi_gpu.py --bit 64 --dataset coco_lite --nprocs 2 --device cpu
+  python -m paddle.distributed.launch main_multi_gpu.py --bit 64""",
 )
 PREDICT_COMMAND = Command(
     PREDICT,

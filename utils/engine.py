@@ -9,25 +9,52 @@ from dataclasses import dataclass
 import numpy as np
 import paddle
 
+from utils import distributed
 from utils.codes import pack_codes
 from utils.errors import UserError
 
 
 @dataclass(frozen=True)
 class EpochSummary:
-    """What one epoch of training came to.
+    """What one epoch of training came to, over all ranks.
 
     Attributes:
         loss: mean over the epoch's pictures.
         pictures: how many were seen.
         seconds: wall time.
-        reader_seconds: the part of it spent waiting for pictures.
+        reader_seconds: the part of it that this rank spent waiting for pictures.
+        batch_seconds: wall time of a step, on average.
     """
 
     loss: float
     pictures: int
     seconds: float
     reader_seconds: float
+    batch_seconds: float
+
+
+@dataclass
+class Pace:
+    """How fast the steps since the last report went.
+
+    Attributes:
+        steps: how many there were.
+        pictures: how many pictures all ranks saw in them.
+        seconds: their wall time.
+        reader_seconds: the part of it that this rank spent waiting for pictures.
+    """
+
+    steps: int = 0
+    pictures: int = 0
+    seconds: float = 0.0
+    reader_seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.pictures / self.seconds:.1f} img/s, "
+            f"reader {self.reader_seconds / self.steps:.3f} s, "
+            f"batch {self.seconds / self.steps:.3f} s"
+        )
 
 
 def train_one_epoch(
@@ -36,7 +63,7 @@ def train_one_epoch(
     optimizer: paddle.optimizer.Optimizer,
     batches: Iterable,
     report_every: int,
-    report: Callable[[int, float], None],
+    report: Callable[[int, float, Pace], None],
 ) -> EpochSummary:
     """Takes one optimizer step a batch.
 
@@ -47,19 +74,19 @@ def train_one_epoch(
         network: pictures [n, h, w, 3] uint8 → z [n, bit]; already in training mode.
         criterion: (z, labels, rows) → loss.
         optimizer: over the network's parameters, at the epoch's rate.
-        batches: of (pictures, labels, rows); see `utils.datasets.Batches`.
+        batches: of (pictures, labels, rows); see `utils.loader.Batches`.
         report_every: steps between two calls of `report`, the first step's being one.
-        report: called with (step from 0, the step's loss).
+        report: called with (step from 0, the step's loss, the pace since the last call).
 
     Raises:
         UserError: a loss is not finite; the message names the step.
     """
     losses: list[paddle.Tensor] = []
-    sizes: list[int] = []
+    counts: list[paddle.Tensor] = []
     begin, reader_seconds = time.perf_counter(), 0.0
-    waiting_since = begin
+    waiting_since, pace_since, pace = begin, begin, Pace()
     for step, (pictures, labels, rows) in enumerate(batches):
-        reader_seconds += time.perf_counter() - waiting_since
+        waited = time.perf_counter() - waiting_since
         loss = criterion(network(pictures), labels, rows)
         loss.backward()
         # Paddle names the optimizer's states at its first step; without the guard those of a
@@ -68,17 +95,30 @@ def train_one_epoch(
             optimizer.step()
         optimizer.clear_grad()
         losses.append(loss.detach())
-        sizes.append(len(rows))
+        counts.append((rows >= 0).sum())
+        reader_seconds += waited
+        pace.steps += 1
+        pace.pictures += len(rows) * distributed.world_size()
+        pace.reader_seconds += waited
         if step % report_every == 0:
-            report(step, _finite(loss, step))
+            value = _finite(loss, step)  # waits for the step, so that its time is a whole one
+            pace.seconds = time.perf_counter() - pace_since
+            report(step, value, pace)
+            pace_since, pace = time.perf_counter(), Pace()
         waiting_since = time.perf_counter()
+    mean, seen = _mean_over_ranks(losses, counts)
+    seconds = time.perf_counter() - begin
+    return EpochSummary(mean, seen, seconds, reader_seconds, seconds / len(losses))
+
+
+def _mean_over_ranks(losses: list[paddle.Tensor], counts: list[paddle.Tensor]) -> tuple[float, int]:
+    """The mean loss of the pictures of all ranks, and how many pictures there were."""
     values = [_finite(loss, step) for step, loss in enumerate(losses)]
-    return EpochSummary(
-        loss=float(np.average(values, weights=sizes)),
-        pictures=sum(sizes),
-        seconds=time.perf_counter() - begin,
-        reader_seconds=reader_seconds,
-    )
+    sizes = [int(count) for count in counts]
+    mine = np.array([[np.multiply(values, sizes).sum(), np.sum(sizes)]])
+    (gathered,) = distributed.gather_arrays(mine)
+    weighted, seen = gathered.sum(axis=0)
+    return float(weighted / seen), int(seen)
 
 
 def _finite(loss: paddle.Tensor, step: int) -> float:
@@ -93,16 +133,19 @@ def _finite(loss: paddle.Tensor, step: int) -> float:
 
 @paddle.no_grad()
 def encode(network: Callable[[paddle.Tensor], paddle.Tensor], batches: Iterable) -> np.ndarray:
-    """Computes the codes of pictures, in the order of the batches.
+    """Computes the codes of pictures, each rank its share of them; all ranks get all codes.
 
     Args:
         network: pictures [n, h, w, 3] uint8 → z [n, bit]; already in evaluation mode.
-        batches: of (pictures, rows), at least one.
+        batches: of (pictures, rows), at least one; a row below 0 is left out.
 
     Returns:
-        [n, bit / 8] uint8, packed (`utils.codes.pack_codes`).
+        [n, bit / 8] uint8, packed (`utils.codes.pack_codes`), in the order of the rows.
 
     Raises:
         UserError: z is not a number (weights that a training has ruined).
     """
-    return np.concatenate([pack_codes(network(pictures).numpy()) for pictures, _ in batches])
+    parts = [(pack_codes(network(pictures).numpy()), rows.numpy()) for pictures, rows in batches]
+    codes, rows = distributed.gather_arrays(*(np.concatenate(column) for column in zip(*parts)))
+    present = rows >= 0
+    return codes[present][np.argsort(rows[present], kind="stable")]

@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 
 from models import HashNet
-from utils import checkpoint
+from utils import checkpoint, distributed
 from utils.cards import Card, read_card
 from utils.code_files import save_codes
 from utils.datasets import Split, open_splits, own_rows
@@ -109,9 +109,10 @@ def evaluate_weights(config: Config, log: logging.Logger, logs: Path) -> None:
     begin = time.perf_counter()
     query_codes, database_codes = encoder.encode(queries), encoder.encode(database)
     encoded = time.perf_counter()
-    metrics = evaluate_retrieval(
-        query_codes, queries.labels, database_codes, database.labels, config.topK, exclude=exclude
-    )
+    known = (query_codes, queries.labels, database_codes, database.labels, config.topK)
+    metrics = distributed.first_computes(lambda: evaluate_retrieval(*known, exclude=exclude))
+    if not distributed.is_first():  # the rest is files
+        return
     seconds = {"encoding": encoded - begin, "metrics": time.perf_counter() - encoded}
     made_from = provenance(encoder, database, weights)
     codes_file = Path(config.output_dir, f"database_code_{config.bit}.npy")

@@ -29,12 +29,13 @@ class _Examples(paddle.io.Dataset):
         return len(self._split)
 
     def __getitem__(self, row: int) -> tuple | Exception:
-        rng = np.random.default_rng([self._seed, self.epoch, row])
+        source = row if row >= 0 else ~row  # see `GlobalBatchSampler`
+        rng = np.random.default_rng([self._seed, self.epoch, source])
         try:
-            picture = self._transform(self._split.pictures.open(row), rng)
+            picture = self._transform(self._split.pictures.open(source), rng)
         except Exception as error:
             return error  # raised where the batch arrives, see `_collate`
-        return (picture, self._split.labels[row], row) if self._with_labels else (picture, row)
+        return (picture, self._split.labels[source], row) if self._with_labels else (picture, row)
 
 
 def _collate(examples: list) -> list[np.ndarray]:
@@ -52,6 +53,49 @@ def _collate(examples: list) -> list[np.ndarray]:
     return [np.stack(column) for column in zip(*examples)]
 
 
+class GlobalBatchSampler(paddle.io.BatchSampler):
+    """Cuts an epoch's order into global batches, and each of them into the ranks' shares.
+
+    The global batches are those of one process whose batch is `ranks · batch_size`. All shares of
+    a global batch have one size; where its rows do not suffice, the last shares are filled up with
+    its first row, written ~row (below 0), to be left out of everything but the network's input.
+    (Paddle's own sampler fills up the set before it shuffles, so that nothing tells the filling.)
+
+    Args:
+        rows: n, the rows of the split.
+        batch_size: rows of a share, at most.
+        ranks: N, how many share a global batch.
+        rank: whose shares these are.
+        shuffle: a new order each epoch; else 0, 1, … n - 1.
+
+    Yields:
+        The rows of a share, one list a global batch.
+    """
+
+    def __init__(self, rows: int, batch_size: int, ranks: int, rank: int, shuffle: bool):
+        self.batch_size, self.drop_last = batch_size, False
+        self._rows, self._ranks, self._rank = rows, ranks, rank
+        self._shuffle, self._seed = shuffle, 0
+
+    def set_seed(self, seed: int) -> None:
+        """Chooses the order of the next iterations."""
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return -(-self._rows // (self._ranks * self.batch_size))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = list(range(self._rows))
+        if self._shuffle:
+            np.random.RandomState(self._seed).shuffle(order)
+        step = self._ranks * self.batch_size
+        for begin in range(0, self._rows, step):
+            batch = order[begin : begin + step]
+            share = -(-len(batch) // self._ranks)
+            batch += [~batch[0]] * (self._ranks * share - len(batch))
+            yield batch[self._rank * share : (self._rank + 1) * share]
+
+
 class Batches:
     """A split's batches, loaded by worker processes; iterate once an epoch.
 
@@ -66,10 +110,12 @@ class Batches:
         num_workers: loading processes; 0 loads in this one.
         training: shuffled, with labels; else in list order, without.
         seed: of order and augmentation.
+        shared: each rank gets its share of the rows; else every rank gets all of them.
 
     Yields:
         In training (pictures [n, h, w, 3] uint8, labels [n, num_class] uint8, rows [n] int64),
-        else (pictures, rows), as tensors.
+        else (pictures, rows), as tensors. Rows below 0 fill up a share and count nowhere
+        (`GlobalBatchSampler`).
 
     Raises:
         UserError: a picture is missing or damaged.
@@ -83,16 +129,12 @@ class Batches:
         num_workers: int = 0,
         training: bool = False,
         seed: int = 0,
+        shared: bool = True,
     ):
         self._examples = _Examples(split, transform, training, seed)
         self._seed = seed
-        self._sampler = paddle.io.DistributedBatchSampler(
-            self._examples,
-            batch_size,
-            num_replicas=distributed.world_size(),
-            rank=distributed.rank(),
-            shuffle=training,
-        )
+        ranks, rank = (distributed.world_size(), distributed.rank()) if shared else (1, 0)
+        self._sampler = GlobalBatchSampler(len(split), batch_size, ranks, rank, training)
         self._loader = paddle.io.DataLoader(
             self._examples,
             batch_sampler=self._sampler,
@@ -108,7 +150,7 @@ class Batches:
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch whose order and augmentation the next iteration gives."""
         self._examples.epoch = epoch
-        self._sampler.set_epoch(derived_seed(self._seed, epoch))
+        self._sampler.set_seed(derived_seed(self._seed, epoch))
 
     def __iter__(self) -> Iterator[list[paddle.Tensor]]:
         for batch in self._loader:

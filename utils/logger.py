@@ -1,4 +1,4 @@
-"""Console, log file, metrics lines and progress bars; ranks other than 0 are silent."""
+"""Console, log files, metrics lines and progress bars; rank 0 alone speaks to the user."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ class _Console(logging.Handler):
 
 
 def open_log(path: Path) -> logging.Logger:
-    """A logger that writes to the console and appends to a file, on rank 0 alone.
+    """A logger that appends to files and, on rank 0 alone, writes to the console.
+
+    Args:
+        path: rank 0's file. Where there are several ranks, each also has one of its own beside
+            it, with `_rank{r}` at the end of its name.
 
     Raises:
         UserError: the file cannot be written.
@@ -33,18 +37,23 @@ def open_log(path: Path) -> logging.Logger:
     for handler in list(logger.handlers):
         logger.removeHandler(handler)
         handler.close()
-    if not distributed.is_first():
-        logger.addHandler(logging.NullHandler())
-        return logger
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(path, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
-    for handler in (file, _Console()):
+    handlers: list[logging.Handler] = []
+    if distributed.is_first():
+        handlers += [_log_file(path), _Console()]
+    if distributed.world_size() > 1:
+        handlers.append(_log_file(path.with_stem(f"{path.stem}_rank{distributed.rank()}")))
+    for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         logger.addHandler(handler)
     return logger
+
+
+def _log_file(path: Path) -> logging.Handler:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def append_metrics(path: Path, values: dict[str, Any]) -> None:

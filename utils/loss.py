@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
+
+
+class Alone:
+    """The exchange of a process whose batch is a whole batch: there is nobody to exchange with.
+
+    Where a batch is spread over processes, an object with the same members stands in its place.
+
+    Attributes:
+        size: how many processes share a batch.
+    """
+
+    size = 1
+
+    def gather(self, rows: paddle.Tensor) -> paddle.Tensor:
+        """The rows of all processes, [n, …] → [size · n, …], in the same order on each of them."""
+        return rows
+
+    def total(self, value: paddle.Tensor) -> paddle.Tensor:
+        """The sum of a value over all processes."""
+        return value
 
 
 class HashNetLoss(nn.Layer):
@@ -20,18 +42,32 @@ class HashNetLoss(nn.Layer):
     gradient flows through u alone. Buffers `codes` [num_train, bit] and `labels`
     [num_train, num_class], float32, are part of the training state (`state_dict`).
 
+    Where several processes share a batch, each writes all of its rows into its own bank and
+    compares its part of them; the pairs are counted over the whole batch. The loss has the value
+    of the whole batch, and its gradients are such that their mean over the processes is the
+    gradient of the whole batch.
+
     Args:
         bit: length of the codes.
         num_train: number of training pictures, the rows of the bank.
         alpha: α, the scale of the inner product.
         num_class: number of labels.
+        exchange: what processes tell each other; None: this one is alone.
 
     Attributes:
         scale: β, set by whoever runs the continuation (`utils.lr_scheduler`); 1 at the start.
     """
 
-    def __init__(self, bit: int, num_train: int, alpha: float = 0.1, num_class: int = 80):
+    def __init__(
+        self,
+        bit: int,
+        num_train: int,
+        alpha: float = 0.1,
+        num_class: int = 80,
+        exchange: Alone | None = None,
+    ):
         super().__init__()
+        self._exchange = exchange or Alone()
         self.alpha = alpha
         self.scale = 1.0
         self.register_buffer("codes", paddle.zeros([num_train, bit], dtype="float32"))
@@ -45,38 +81,53 @@ class HashNetLoss(nn.Layer):
         Args:
             z: [n, bit] float32, the network's output.
             labels: [n, num_class] of 0 and 1, any numeric type.
-            index: [n] int64, the pictures' rows in the training list.
+            index: [n] int64, the pictures' rows in the training list; below 0 for a row that only
+                fills up this process's part of a batch and counts nowhere.
 
         Returns:
             The loss, a float32 scalar.
         """
         u = paddle.tanh(self.scale * z)
         labels = labels.astype("float32")
-        self._remember(u, labels, index)
+        self._remember(*(self._exchange.gather(rows) for rows in (u.detach(), labels, index)))
         theta = self.alpha * paddle.matmul(u, self.codes, transpose_y=True)
-        similar = paddle.matmul(labels, self.labels, transpose_y=True) > 0
-        return weighted_pair_loss(theta, similar.astype("float32"))
+        counts = (index >= 0).astype("float32").unsqueeze(1)
+        similar = (paddle.matmul(labels * counts, self.labels, transpose_y=True) > 0).astype(
+            "float32"
+        )
+        total = self._exchange.total
+        part = weighted_pair_loss(theta, similar, counts - similar, total)
+        slope = self._exchange.size * part  # the mean of its gradients is the sum of the parts'
+        return slope + (total(part.detach()) - slope.detach())
 
     @paddle.no_grad()
     def _remember(self, u: paddle.Tensor, labels: paddle.Tensor, index: paddle.Tensor) -> None:
-        paddle.scatter_(self.codes, index, u.detach())
-        paddle.scatter_(self.labels, index, labels)
+        # A row that counts nowhere repeats the first one, which always counts: so the shapes are
+        # known beforehand, and no step waits for the device to tell them.
+        counts = index >= 0
+        rows = paddle.where(counts, index, index[0])
+        counts = counts.unsqueeze(1)
+        paddle.scatter_(self.codes, rows, paddle.where(counts, u, u[:1]))
+        paddle.scatter_(self.labels, rows, paddle.where(counts, labels, labels[:1]))
 
 
-def weighted_pair_loss(theta: paddle.Tensor, similar: paddle.Tensor) -> paddle.Tensor:
+def weighted_pair_loss(
+    theta: paddle.Tensor,
+    similar: paddle.Tensor,
+    others: paddle.Tensor,
+    total: Callable[[paddle.Tensor], paddle.Tensor],
+) -> paddle.Tensor:
     """Mean of log(1 + e^θ) - Sθ over similar pairs plus its mean over the others.
 
     Args:
         theta: [n, m] float32, the log-odds that a pair is similar.
         similar: S, [n, m] float32 of 0 and 1.
+        others: 1 for the other pairs, [n, m] float32; a pair in neither counts nowhere.
+        total: sums a count of pairs over the processes that share the batch.
 
     Returns:
-        A float32 scalar; no value leaves the device.
+        This process's addend of the loss, a float32 scalar; no value leaves the device.
     """
     loss = F.relu(theta) + F.softplus(-paddle.abs(theta)) - similar * theta
-    others = 1 - similar
-    on_similar, similar_pairs = (loss * similar).sum(), similar.sum()
-    on_others, other_pairs = (loss * others).sum(), others.sum()
-    return on_similar / paddle.clip(similar_pairs, min=1) + on_others / paddle.clip(
-        other_pairs, min=1
-    )
+    pairs = paddle.clip(total(paddle.stack([similar.sum(), others.sum()])), min=1)
+    return (loss * similar).sum() / pairs[0] + (loss * others).sum() / pairs[1]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-TRAIN, PREDICT = "train", "predict"
-ALL = (TRAIN, PREDICT)
+TRAIN, TRAIN_MULTI, PREDICT = "train", "train on several devices", "predict"
+ANY_TRAIN = (TRAIN, TRAIN_MULTI)
+ALL = (*ANY_TRAIN, PREDICT)
 
 NETWORK = "network and weights"
 DATA = "data"
@@ -43,7 +44,7 @@ class Option:
     many: bool = False
 
 
-def option(default: Any, group: str, help: str, commands=(TRAIN,), kind=None, **rest) -> Any:
+def option(default: Any, group: str, help: str, commands=ANY_TRAIN, kind=None, **rest) -> Any:
     """Declares one field of `Config`; `kind` is the default's type unless given."""
     kind = type(default) if kind is None else kind
     return field(default=default, metadata={"option": Option(group, help, commands, kind, **rest)})
@@ -96,6 +97,14 @@ class Config:
     )
     num_workers: int = option(
         2, DATA, "processes that load pictures; 0: the main one", ALL, minimum=0
+    )
+    sampling: str = option(
+        "shard",
+        DATA,
+        "several devices: 'shard' gives each a part of every epoch and takes the steps of one "
+        "device with their batches together; 'replicate', as published, gives each the whole "
+        "training set in an order of its own",
+        choices=("shard", "replicate"),
     )
 
     epoch: int = option(150, TRAINING, "epochs in all", short=("-e",), minimum=1)
@@ -165,10 +174,17 @@ class Config:
         ALL,
         choices=("auto", "gpu", "cpu"),
     )
+    nprocs: int = option(
+        0,
+        RUNNING,
+        "processes to start on this machine; 0: one for each visible GPU, or one",
+        (TRAIN_MULTI,),
+        minimum=0,
+    )
     cpu_threads: int = option(
         0,
         RUNNING,
-        "threads for CPU maths; 0: OMP_NUM_THREADS if set, else all cores",
+        "threads for CPU maths; 0: OMP_NUM_THREADS if set, else all cores, shared by processes",
         ALL,
         minimum=0,
     )

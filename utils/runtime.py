@@ -11,7 +11,7 @@ from pathlib import Path
 from utils.errors import UserError
 
 
-def start_paddle(cpu_threads: int = 0) -> None:
+def start_paddle(cpu_threads: int = 0, processes: int = 0) -> None:
     """Imports Paddle with its CPU maths set up; call it before anything else imports Paddle.
 
     Paddle reads these settings once: it uses 1 thread unless OMP_NUM_THREADS is set, and the MKL
@@ -19,17 +19,24 @@ def start_paddle(cpu_threads: int = 0) -> None:
     What the user has set in the environment stays.
 
     Args:
-        cpu_threads: threads for CPU maths; 0: OMP_NUM_THREADS where set, else all cores.
+        cpu_threads: threads for CPU maths; 0: OMP_NUM_THREADS where set, else all cores, shared
+            among the processes of this machine.
+        processes: how many of them this one will start; 0: it is one, or one of a launcher's.
 
     Raises:
         UserError: Paddle is not installed.
     """
     if cpu_threads:
         os.environ["OMP_NUM_THREADS"] = str(cpu_threads)
-    os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
+    sharing = processes or int(os.environ.get("PADDLE_LOCAL_SIZE", 1))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // sharing)))
     if _has_avx2_amd():
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
     os.environ.setdefault("GLOG_minloglevel", "2")
+    # For processes that this one starts; here the block below is silent.
+    os.environ.setdefault(
+        "PYTHONWARNINGS", "ignore::UserWarning:paddle.utils.cpp_extension.extension_utils"
+    )
     # Paddle warns at import of thread counts other than 1 and of a missing ccache; both are meant.
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -49,6 +56,18 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def has_launcher() -> bool:
+    """Whether `python -m paddle.distributed.launch` has started this process."""
+    return "PADDLE_TRAINER_ID" in os.environ and "PADDLE_TRAINERS_NUM" in os.environ
+
+
+def usable_gpus() -> int:
+    """GPUs that Paddle can use, 0 where it computes on the CPU alone."""
+    import paddle
+
+    return paddle.device.cuda.device_count() if paddle.device.is_compiled_with_cuda() else 0
 
 
 def _has_avx2_amd() -> bool:
@@ -73,7 +92,7 @@ def choose_device(device: str) -> str:
     """
     import paddle
 
-    usable = paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+    usable = usable_gpus() > 0
     if device == "gpu" and not usable:
         raise UserError("--device gpu: Paddle finds no GPU it can use; --device cpu runs without")
     paddle.device.set_device("cpu" if device == "cpu" or not usable else "gpu")

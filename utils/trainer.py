@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import time
@@ -10,12 +11,10 @@ from pathlib import Path
 
 import paddle
 
-from models.initialization import initialize_from_data
 from models.normalization import PictureNormalization
-from models.pretrained import load_backbone
-from utils import checkpoint, engine
+from utils import checkpoint, distributed, engine
+from utils.beginning import begin_training, step_of
 from utils.cards import read_card
-from utils.checkpoint import Progress
 from utils.config import TRAIN_COMMAND, config_as_yaml
 from utils.datasets import Split, open_splits
 from utils.evaluator import (
@@ -32,7 +31,6 @@ from utils.loss import HashNetLoss
 from utils.lr_scheduler import (
     continuation_scale,
     halving_schedule,
-    scaled_learning_rate,
     start_epoch,
 )
 from utils.metrics import mean_average_precision
@@ -40,13 +38,10 @@ from utils.optimizers import build_optimizer
 from utils.options import Config
 from utils.relevance import relevant_share
 from utils.runtime import choose_device
-from utils.state_files import with_ending
 from utils.transforms import training_transform
 
 INDIFFERENT_LOSS = 2 * math.log(2)
 """The loss of codes that say nothing: θ = 0 for every pair."""
-START_PICTURES = 64
-"""How many training pictures a random start is normalised on."""
 
 
 def run(config: Config) -> int:
@@ -58,13 +53,22 @@ def run(config: Config) -> int:
     logs = Path(config.log_path or Path(config.output_dir, "test" if config.eval else "train"))
     log = open_log(logs / f"log_{config.bit}.txt")
     device = choose_device(config.device)
-    log.info(f"Device: {device}, Paddle {paddle.__version__}, seed {config.seed}")
-    paddle.seed(config.seed)
+    log.info(
+        f"Device: {device}, Paddle {paddle.__version__}, seed {sampling_seed(config)}, "
+        f"rank {distributed.rank()} of {distributed.world_size()}"
+    )
+    paddle.seed(config.seed)  # one for all ranks, so that their first weights are the same
     if config.eval:
         evaluate_weights(config, log, logs)
     else:
         Training(config, log, logs).run()
+    distributed.barrier()  # no rank leaves while another still needs it, or rank 0 writes
     return 0
+
+
+def sampling_seed(config: Config) -> int:
+    """The seed of this rank's order and augmentation: its own where it walks the whole set."""
+    return config.seed + (distributed.rank() if config.sampling == "replicate" else 0)
 
 
 class Training:
@@ -92,14 +96,20 @@ class Training:
             config.batch_size,
             config.num_workers,
             training=True,
-            seed=config.seed,
+            seed=sampling_seed(config),
+            shared=config.sampling == "shard",
         )
         self.network = build_network(config.bit)
         self.encoder = build_encoder(config, card, self.network)
-        self.criterion = HashNetLoss(config.bit, len(train), config.alpha, train.labels.shape[1])
-        self.schedule = halving_schedule(
-            scaled_learning_rate(config.learning_rate, config.batch_size), config.de_step
+        self.criterion = HashNetLoss(
+            config.bit,
+            len(train),
+            config.alpha,
+            train.labels.shape[1],
+            distributed.World() if config.sampling == "shard" else None,
         )
+        _, rate = step_of(config)
+        self.schedule = halving_schedule(rate, config.de_step)
         self.optimizer = build_optimizer(
             config.optimizer,
             self.network.backbone_parameters(),
@@ -108,48 +118,26 @@ class Training:
             config.momentum,
             config.weight_decay,
         )
-        self.pixels_to_z = paddle.nn.Sequential(PictureNormalization(), self.network)
         self._log_sizes(train)
         self.exclude = rows_to_exclude(self.queries, self.database, config.exclude_self, log)
-        self.progress = self._begin(train)
+        self.progress = begin_training(
+            config,
+            log,
+            self.network,
+            self.optimizer,
+            self.criterion,
+            functools.partial(self.encoder.network_input, train),
+        )
         self.fresh = not config.resume  # until its first best weights are saved
+        self.pixels_to_z = distributed.synchronized(
+            paddle.nn.Sequential(PictureNormalization(), self.network)
+        )
 
     def _log_sizes(self, train: Split) -> None:
         self.log.info(f"train_set {len(train)}")
         self.log.info(f"test {len(self.queries)}")
         self.log.info(f"database {len(self.database)}")
         self.log.info(f"----- Total # of train batch: {len(self.batches)}")
-
-    def _begin(self, train: Split) -> Progress:
-        """The weights a run starts from: a saved state, trained weights, ImageNet's or random."""
-        config = self.config
-        if config.resume:
-            progress = checkpoint.load_training(
-                config.resume, self.network, self.optimizer, self.criterion, config.last_epoch
-            )
-            path = with_ending(config.resume, checkpoint.WEIGHTS)
-            self.log.info(f"----- Resume: Load model, optimizer and state from {path}")
-            for difference in checkpoint.changed_settings(config.resume, asdict(config)):
-                self.log.warning(f"Another setting than before: {difference}")
-            return self._without_lost_best(progress)
-        if config.pretrained:
-            path = checkpoint.load_weights(config.pretrained, self.network)
-            self.log.info(f"----- Pretrained: Load model state from {path}")
-        elif config.backbone_weights == "none":
-            pictures = self.encoder.network_input(train, START_PICTURES)
-            initialize_from_data(self.network, pictures)
-            self.log.info(f"----- Random weights, normalised on {len(pictures)} training pictures")
-        else:
-            load_backbone(self.network, config.backbone_weights)
-            self.log.info(f"----- Backbone: Load ImageNet weights from {config.backbone_weights}")
-        return Progress(epoch=config.last_epoch)
-
-    def _without_lost_best(self, progress: Progress) -> Progress:
-        best = with_ending(self.output / f"weights_{self.config.bit}", checkpoint.WEIGHTS)
-        if progress.best_epoch == 0 or best.is_file():
-            return progress
-        self.log.warning(f"{best} is not there: the best MAP is sought anew from here")
-        return Progress(epoch=progress.epoch)
 
     def run(self) -> None:
         """Trains from the epoch after the last one done to the last one asked for."""
@@ -158,8 +146,7 @@ class Training:
             done = f"{self.progress.epoch} epochs are done already"
             self.log.info(f"Nothing to train: {done}, --epoch asks for {config.epoch}")
             return
-        with replacing(self.logs / f"config_{config.bit}.yaml") as path:
-            path.write_text(config_as_yaml(config, TRAIN_COMMAND), encoding="utf-8")
+        self._write_settings()
         chance = relevant_share(self.queries.labels, self.database.labels, self.exclude)
         self.log.info(f"Chance (mean share of relevant database pictures): {chance:.3f}")
         before = self._validate_start(chance) if config.eval_first else None
@@ -173,6 +160,11 @@ class Training:
             self.log.info(
                 f"Chance {chance:.3f}, before training {before:.3f}, best {best.best_map:.3f}"
             )
+
+    def _write_settings(self) -> None:
+        if distributed.is_first():
+            with replacing(self.logs / f"config_{self.config.bit}.yaml") as path:
+                path.write_text(config_as_yaml(self.config, TRAIN_COMMAND), encoding="utf-8")
 
     def _run_epoch(self, epoch: int) -> None:
         config = self.config
@@ -189,18 +181,29 @@ class Training:
             )
         append_metrics(self.logs / f"metrics_{config.bit}.jsonl", values)
         if last or epoch % config.save_epoch == 0:
+            self._save()
+
+    def _save(self) -> None:
+        banks = []
+        if self.config.sampling == "replicate":
+            state = self.criterion.state_dict()
+            banks = distributed.gather_objects({name: t.numpy() for name, t in state.items()})
+        if distributed.is_first():
             checkpoint.save_training(
-                self.output / f"last_{config.bit}",
+                self.output / f"last_{self.config.bit}",
                 self.network,
                 self.optimizer,
                 self.criterion,
                 self.progress,
-                asdict(config),
+                asdict(self.config),
+                distributed.world_size(),
+                banks[1:],
             )
 
     def _train_epoch(self, epoch: int) -> dict:
         config = self.config
-        paddle.seed(derived_seed(config.seed, epoch))  # so that dropout needs no saved state
+        # Anew each epoch, so that dropout needs no saved state; ranks drop differently.
+        paddle.seed(derived_seed(config.seed + distributed.rank(), epoch))
         rate = start_epoch(self.schedule, epoch)
         self.criterion.scale = continuation_scale(epoch, config.step_continuation)
         self.batches.set_epoch(epoch)
@@ -212,7 +215,7 @@ class Training:
             self.optimizer,
             progress(self.batches, f"epoch {epoch}/{config.epoch}"),
             config.debug_steps,
-            lambda step, loss: self.log.info(f"{of.format(step)}, Loss: {loss:.4f}"),
+            lambda step, loss, pace: self.log.info(f"{of.format(step)}, Loss: {loss:.4f}, {pace}"),
         )
         self.log.info(
             f"HashNet[{epoch:2d}/{config.epoch}] bit:{config.bit}, lr:{rate:.9f}, "
@@ -234,13 +237,16 @@ class Training:
         }
 
     def _validate(self) -> float:
-        return mean_average_precision(
-            self.encoder.encode(self.queries),
-            self.queries.labels,
-            self.encoder.encode(self.database),
-            self.database.labels,
-            self.config.topK,
-            exclude=self.exclude,
+        queries, database = self.encoder.encode(self.queries), self.encoder.encode(self.database)
+        return distributed.first_computes(
+            lambda: mean_average_precision(
+                queries,
+                self.queries.labels,
+                database,
+                self.database.labels,
+                self.config.topK,
+                exclude=self.exclude,
+            )
         )
 
     def _validate_start(self, chance: float) -> float:
@@ -262,10 +268,10 @@ class Training:
             f"MAP:{value:.3f}, Best MAP(e{best.best_epoch}): {best.best_map:.3f}"
         )
         self.log.info(f"Max mAP so far: {best.best_map:.4f} at epoch_{best.best_epoch}")
-        if is_best:
+        if is_best and distributed.is_first():
             prefix = self.output / f"weights_{config.bit}"
             if self.fresh:
-                self._set_aside_earlier(with_ending(prefix, checkpoint.WEIGHTS))
+                self._set_aside_earlier(prefix.with_suffix(checkpoint.WEIGHTS))
             path = checkpoint.save_weights(prefix, self.network, self.optimizer)
             self.log.info(f"----- Save BEST model: {path}")
 

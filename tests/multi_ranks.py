@@ -1,0 +1,106 @@
+"""What the ranks of tests/test_multi_ranks.py do; processes of their own import it."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from small_network import SmallHashNet, values
+
+from utils import distributed
+from utils.datasets import Split
+from utils.engine import encode, train_one_epoch
+from utils.errors import UserError
+from utils.loader import Batches
+from utils.loss import HashNetLoss
+
+BIT, CLASSES, SIDE = 8, 3, 12
+
+
+class Drawn:
+    """Pictures of random pixels."""
+
+    def __init__(self, rows: int):
+        self._pixels = np.random.default_rng(3).integers(0, 256, (rows, SIDE, SIDE, 3), np.uint8)
+
+    def open(self, row: int) -> np.ndarray:
+        """One picture."""
+        return self._pixels[row]
+
+
+def split_of(rows: int) -> Split:
+    """A split of `rows` random pictures and labels."""
+    labels = np.random.default_rng(4).integers(0, 2, (rows, CLASSES), np.uint8)
+    return Split("train", Drawn(rows), labels, {})
+
+
+class Small(paddle.nn.Layer):
+    """Bytes → z of the small network, dropout off."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = SmallHashNet(BIT)
+        for layer in self.net.sublayers():
+            if isinstance(layer, paddle.nn.Dropout):
+                layer.p = 0.0
+
+    def forward(self, pictures: paddle.Tensor) -> paddle.Tensor:
+        """Computes z."""
+        return self.net(paddle.transpose(pictures.astype("float32") / 64 - 2, [0, 3, 1, 2])) * 8
+
+
+def train(task: dict[str, Any]) -> int:
+    """Trains, encodes, and writes what came out to `folder/rank{r}.pkl`.
+
+    Each rank draws other first weights, so that equal ones at the end come from rank 0.
+    """
+    rank, shared = distributed.rank(), task["sampling"] == "shard"
+    paddle.seed(11 + rank)
+    small = Small()
+    network = distributed.synchronized(small)
+    split = split_of(task["rows"])
+    criterion = HashNetLoss(
+        BIT, task["rows"], num_class=CLASSES, exchange=distributed.World() if shared else None
+    )
+    optimizer = paddle.optimizer.Momentum(0.05, parameters=small.parameters())
+    seed = 5 if shared else 5 + rank
+    batches = Batches(split, _pixels, task["batch"], 0, True, seed, shared)
+    steps: list[float] = []
+    for epoch in (1, 2):
+        batches.set_epoch(epoch)
+        summary = train_one_epoch(
+            network, criterion, optimizer, batches, 1, lambda step, loss, pace: steps.append(loss)
+        )
+    small.eval()
+    codes = encode(small, Batches(split, _pixels, task["batch"]))
+    found = {
+        "weights": values(small),
+        "bank": values(criterion),
+        "steps": steps,
+        "loss": summary.loss,
+        "pictures": summary.pictures,
+        "codes": codes,
+    }
+    Path(task["folder"], f"rank{rank}.pkl").write_bytes(pickle.dumps(found))
+    distributed.barrier()
+    return 0
+
+
+def _pixels(picture: np.ndarray, rng: Any) -> np.ndarray:
+    return picture
+
+
+def user_error(task: dict[str, Any]) -> int:
+    """Every rank finds the same mistake."""
+    raise UserError("the lists are missing")
+
+
+def one_breaks(task: dict[str, Any]) -> int:
+    """Rank 1 raises what nobody expected, while rank 0 waits for it."""
+    if distributed.rank() == 1:
+        raise ValueError("a bug of rank 1")
+    distributed.barrier()
+    return 0
