@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import warnings
+import zlib  # noqa: F401  (before Paddle: 2.6.2 brings a copy that breaks a later import)
 from pathlib import Path
 
 from utils.errors import UserError
@@ -41,8 +42,6 @@ def start_paddle(cpu_threads: int = 0, processes: int = 0) -> None:
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         try:
-            import zlib  # noqa: F401  (2.6.2 brings a copy of its own that breaks a later import)
-
             import paddle  # noqa: F401
         except ModuleNotFoundError as error:
             raise UserError(
