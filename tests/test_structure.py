@@ -76,21 +76,33 @@ MAY_IMPORT = {
         "models",
         "utils.beginning",
         "utils.cards",
-        "utils.checkpoint",
         "utils.config",
         "utils.datasets",
         "utils.distributed",
         "utils.engine",
         "utils.evaluator",
+        "utils.keeper",
         "utils.loader",
         "utils.logger",
         "utils.loss",
         "utils.lr_scheduler",
-        "utils.metrics",
         "utils.optimizers",
         "utils.options",
-        "utils.relevance",
         "utils.transforms",
+        "utils.validation",
+    },
+    "utils.validation": {
+        "utils.datasets",
+        "utils.distributed",
+        "utils.encoder",
+        "utils.metrics",
+        "utils.relevance",
+    },
+    "utils.keeper": {
+        "utils.checkpoint",
+        "utils.distributed",
+        "utils.loss",
+        "utils.options",
     },
     "utils.checkpoint": set(),
     "utils.logger": {"utils.distributed"},
@@ -104,7 +116,10 @@ MAY_IMPORT = {
         "utils.logger",
     },
 }
-SEE_THE_CONFIG = {"utils.trainer", "utils.beginning", "utils.evaluator", "utils.config"}
+SEE_THE_CONFIG = {
+    *("utils.trainer", "utils.beginning", "utils.keeper"),
+    *("utils.evaluator", "utils.config"),
+}
 
 
 def python_files() -> list[Path]:

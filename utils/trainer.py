@@ -1,4 +1,4 @@
-"""Training: builds the parts, runs the epochs, keeps the best weights and the newest state."""
+"""Training: builds the parts and runs the epochs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 import paddle
 
 from models.normalization import PictureNormalization
-from utils import checkpoint, distributed, engine
+from utils import distributed, engine
 from utils.beginning import begin_training, step_of
 from utils.cards import read_card
 from utils.config import TRAIN_COMMAND, config_as_yaml
-from utils.datasets import Split, open_splits
+from utils.datasets import open_splits
 from utils.evaluator import (
     build_encoder,
     build_network,
@@ -25,6 +25,7 @@ from utils.evaluator import (
     test_and_database,
 )
 from utils.files import replacing
+from utils.keeper import Keeper
 from utils.loader import Batches, derived_seed
 from utils.logger import append_metrics, open_log, progress
 from utils.loss import HashNetLoss
@@ -33,12 +34,11 @@ from utils.lr_scheduler import (
     halving_schedule,
     start_epoch,
 )
-from utils.metrics import mean_average_precision
 from utils.optimizers import build_optimizer
 from utils.options import Config
-from utils.relevance import relevant_share
 from utils.runtime import choose_device
 from utils.transforms import training_transform
+from utils.validation import Validation
 
 INDIFFERENT_LOSS = 2 * math.log(2)
 """The loss of codes that say nothing: θ = 0 for every pair."""
@@ -82,14 +82,13 @@ class Training:
 
     def __init__(self, config: Config, log: logging.Logger, logs: Path):
         self.config, self.log, self.logs = config, log, logs
-        self.output = Path(config.output_dir)
         self.started = time.strftime("%Y-%m-%dT%H:%M:%S")
         card = read_card(config.dataset)
         self.dataset = card.name
         (train,) = open_splits(
             card, ["train"], config.data_path, config.list_path, config.num_class, config.seed
         )
-        self.queries, self.database = test_and_database(config, card)
+        queries, database = test_and_database(config, card)
         self.batches = Batches(
             train,
             training_transform(card.resize, config.resize_size, config.crop_size),
@@ -100,7 +99,7 @@ class Training:
             shared=config.sampling == "shard",
         )
         self.network = build_network(config.bit)
-        self.encoder = build_encoder(config, card, self.network)
+        encoder = build_encoder(config, card, self.network)
         self.criterion = HashNetLoss(
             config.bit,
             len(train),
@@ -118,26 +117,24 @@ class Training:
             config.momentum,
             config.weight_decay,
         )
-        self._log_sizes(train)
-        self.exclude = rows_to_exclude(self.queries, self.database, config.exclude_self, log)
+        log.info(f"train_set {len(train)}")
+        log.info(f"test {len(queries)}")
+        log.info(f"database {len(database)}")
+        log.info(f"----- Total # of train batch: {len(self.batches)}")
+        exclude = rows_to_exclude(queries, database, config.exclude_self, log)
+        self.validation = Validation(encoder, queries, database, config.topK, exclude)
         self.progress = begin_training(
             config,
             log,
             self.network,
             self.optimizer,
             self.criterion,
-            functools.partial(self.encoder.network_input, train),
+            functools.partial(encoder.network_input, train),
         )
-        self.fresh = not config.resume  # until its first best weights are saved
+        self.keeper = Keeper(config, self.network, self.optimizer, self.criterion, log)
         self.pixels_to_z = distributed.synchronized(
             paddle.nn.Sequential(PictureNormalization(), self.network)
         )
-
-    def _log_sizes(self, train: Split) -> None:
-        self.log.info(f"train_set {len(train)}")
-        self.log.info(f"test {len(self.queries)}")
-        self.log.info(f"database {len(self.database)}")
-        self.log.info(f"----- Total # of train batch: {len(self.batches)}")
 
     def run(self) -> None:
         """Trains from the epoch after the last one done to the last one asked for."""
@@ -147,7 +144,7 @@ class Training:
             self.log.info(f"Nothing to train: {done}, --epoch asks for {config.epoch}")
             return
         self._write_settings()
-        chance = relevant_share(self.queries.labels, self.database.labels, self.exclude)
+        chance = self.validation.chance()
         self.log.info(f"Chance (mean share of relevant database pictures): {chance:.3f}")
         before = self._validate_start(chance) if config.eval_first else None
         self.log.info(f"Start training from epoch {self.progress.epoch + 1}.")
@@ -173,32 +170,13 @@ class Training:
         self.progress = replace(self.progress, epoch=epoch)
         if last or epoch % config.eval_epoch == 0:
             self.log.info(f"----- Validation after Epoch: {epoch}")
-            values["map"] = self._validate()
+            values["map"] = self.validation.map()
             self._keep_best(epoch, values["map"])
-            values["best_map"], values["best_epoch"] = (
-                self.progress.best_map,
-                self.progress.best_epoch,
-            )
+            values["best_map"] = self.progress.best_map
+            values["best_epoch"] = self.progress.best_epoch
         append_metrics(self.logs / f"metrics_{config.bit}.jsonl", values)
         if last or epoch % config.save_epoch == 0:
-            self._save()
-
-    def _save(self) -> None:
-        banks = []
-        if self.config.sampling == "replicate":
-            state = self.criterion.state_dict()
-            banks = distributed.gather_objects({name: t.numpy() for name, t in state.items()})
-        if distributed.is_first():
-            checkpoint.save_training(
-                self.output / f"last_{self.config.bit}",
-                self.network,
-                self.optimizer,
-                self.criterion,
-                self.progress,
-                asdict(self.config),
-                distributed.world_size(),
-                banks[1:],
-            )
+            self.keeper.save_newest(self.progress)
 
     def _train_epoch(self, epoch: int) -> dict:
         config = self.config
@@ -236,49 +214,23 @@ class Training:
             "pictures_per_second": summary.pictures / summary.seconds,
         }
 
-    def _validate(self) -> float:
-        queries, database = self.encoder.encode(self.queries), self.encoder.encode(self.database)
-        return distributed.first_computes(
-            lambda: mean_average_precision(
-                queries,
-                self.queries.labels,
-                database,
-                self.database.labels,
-                self.config.topK,
-                exclude=self.exclude,
-            )
-        )
-
     def _validate_start(self, chance: float) -> float:
         self.log.info("----- Validation before training")
-        value = self._validate()
+        value = self.validation.map()
         self.log.info(f"Before training: MAP:{value:.3f}, chance:{chance:.3f}")
         row = {"run": self.started, "epoch": self.progress.epoch, "map": value, "chance": chance}
         append_metrics(self.logs / f"metrics_{self.config.bit}.jsonl", row)
         return value
 
     def _keep_best(self, epoch: int, value: float) -> None:
-        config = self.config
         is_best = value > self.progress.best_map
         if is_best:
             self.progress = replace(self.progress, best_map=value, best_epoch=epoch)
         best = self.progress
         self.log.info(
-            f"HashNet epoch:{epoch}, bit:{config.bit}, dataset:{self.dataset}, "
+            f"HashNet epoch:{epoch}, bit:{self.config.bit}, dataset:{self.dataset}, "
             f"MAP:{value:.3f}, Best MAP(e{best.best_epoch}): {best.best_map:.3f}"
         )
         self.log.info(f"Max mAP so far: {best.best_map:.4f} at epoch_{best.best_epoch}")
-        if is_best and distributed.is_first():
-            prefix = self.output / f"weights_{config.bit}"
-            if self.fresh:
-                self._set_aside_earlier(prefix.with_suffix(checkpoint.WEIGHTS))
-            path = checkpoint.save_weights(prefix, self.network, self.optimizer)
-            self.log.info(f"----- Save BEST model: {path}")
-
-    def _set_aside_earlier(self, weights: Path) -> None:
-        """An earlier training's best weights are kept, under another name."""
-        self.fresh = False
-        if weights.is_file():
-            earlier = weights.with_name(f"earlier_{weights.name}")
-            weights.replace(earlier)
-            self.log.info(f"Weights of an earlier training: now {earlier}")
+        if is_best:
+            self.keeper.save_best()

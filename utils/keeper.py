@@ -1,0 +1,75 @@
+"""What a training leaves on disk: the best weights by MAP and the newest state."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+import paddle
+
+from utils import checkpoint, distributed
+from utils.checkpoint import Progress
+from utils.loss import HashNetLoss
+from utils.options import Config
+
+
+class Keeper:
+    """Saves the parts of a training; rank 0 writes, all ranks call it together.
+
+    Args:
+        config: the run's settings; they are saved with the state.
+        network: whose weights are saved.
+        optimizer: whose state is saved.
+        criterion: whose bank is saved.
+        log: the run's log.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        network: paddle.nn.Layer,
+        optimizer: paddle.optimizer.Optimizer,
+        criterion: HashNetLoss,
+        log: logging.Logger,
+    ):
+        self._config, self._log = config, log
+        self._network, self._optimizer, self._criterion = network, optimizer, criterion
+        self._output = Path(config.output_dir)
+        self._fresh = not config.resume  # until its first best weights are saved
+
+    def save_newest(self, progress: Progress) -> None:
+        """Writes `last_{bit}`: all that `--resume` needs."""
+        banks = []
+        if self._config.sampling == "replicate":
+            state = self._criterion.state_dict()
+            banks = distributed.gather_objects({name: t.numpy() for name, t in state.items()})
+        if distributed.is_first():
+            checkpoint.save_training(
+                self._output / f"last_{self._config.bit}",
+                self._network,
+                self._optimizer,
+                self._criterion,
+                progress,
+                asdict(self._config),
+                distributed.world_size(),
+                banks[1:],
+            )
+
+    def save_best(self) -> None:
+        """Writes `weights_{bit}`: the weights as they are now."""
+        if not distributed.is_first():
+            return
+        prefix = self._output / f"weights_{self._config.bit}"
+        if self._fresh:
+            self._set_aside_earlier(prefix.with_suffix(checkpoint.WEIGHTS))
+        path = checkpoint.save_weights(prefix, self._network, self._optimizer)
+        self._log.info(f"----- Save BEST model: {path}")
+
+    def _set_aside_earlier(self, weights: Path) -> None:
+        """An earlier training's best weights are kept, under another name."""
+        self._fresh = False
+        if weights.is_file():
+            earlier = weights.with_name(f"earlier_{weights.name}")
+            weights.replace(earlier)
+            self._log.info(f"Weights of an earlier training: now {earlier}")
