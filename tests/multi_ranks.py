@@ -1,4 +1,4 @@
-"""What the ranks of tests/test_multi_ranks.py do; processes of their own import it."""
+"""What the ranks of tests/test_multi_ranks.py do; tests/run_ranks.py runs it."""
 
 from __future__ import annotations
 
@@ -49,10 +49,20 @@ class Small(paddle.nn.Layer):
 
     def forward(self, pictures: paddle.Tensor) -> paddle.Tensor:
         """Computes z."""
-        return self.net(paddle.transpose(pictures.astype("float32") / 64 - 2, [0, 3, 1, 2])) * 8
+        numbers = pictures.astype(paddle.get_default_dtype()) / 64 - 2
+        return self.net(paddle.transpose(numbers, [0, 3, 1, 2])) * 8
 
 
-def train(task: dict[str, Any]) -> int:
+def train_all(tasks: list[dict[str, Any]]) -> int:
+    """Trains one task after the other, each with new parts."""
+    for task in tasks:
+        paddle.set_default_dtype(task["dtype"])
+        train(task)
+        distributed.barrier()
+    return 0
+
+
+def train(task: dict[str, Any]) -> None:
     """Trains, encodes, and writes what came out to `folder/rank{r}.pkl`.
 
     Each rank draws other first weights, so that equal ones at the end come from rank 0.
@@ -61,6 +71,7 @@ def train(task: dict[str, Any]) -> int:
     paddle.seed(11 + rank)
     small = Small()
     network = distributed.synchronized(small)
+    start = values(small)
     split = split_of(task["rows"])
     criterion = HashNetLoss(
         BIT, task["rows"], num_class=CLASSES, exchange=distributed.World() if shared else None
@@ -77,6 +88,7 @@ def train(task: dict[str, Any]) -> int:
     small.eval()
     codes = encode(small, Batches(split, _pixels, task["batch"]))
     found = {
+        "start": start,
         "weights": values(small),
         "bank": values(criterion),
         "steps": steps,
@@ -84,9 +96,9 @@ def train(task: dict[str, Any]) -> int:
         "pictures": summary.pictures,
         "codes": codes,
     }
-    Path(task["folder"], f"rank{rank}.pkl").write_bytes(pickle.dumps(found))
-    distributed.barrier()
-    return 0
+    folder = Path(task["folder"])
+    folder.mkdir(exist_ok=True)
+    (folder / f"rank{rank}.pkl").write_bytes(pickle.dumps(found))
 
 
 def _pixels(picture: np.ndarray, rng: Any) -> np.ndarray:

@@ -18,6 +18,7 @@ COMMON = [
     *("--resize-size", "100", "--num-workers", "0", "--batch-size", "16"),
 ]
 TRAIN = [*COMMON, "--backbone-weights", "none", "--debug-steps", "1"]
+LAUNCH = ["-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
@@ -66,9 +67,8 @@ def test_evaluations_of_one_two_and_three_processes_are_the_same(run, spawned, t
 
 
 def test_the_launcher_runs_it_unchanged_and_resume_says_what_changes(run, spawned, tmp_path):
-    launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
     result = run(
-        *(*launch, "--log_dir", tmp_path / "launch", ROOT / "main_multi_gpu.py", *TRAIN),
+        *(*LAUNCH, "--log_dir", tmp_path / "launch", ROOT / "main_multi_gpu.py", *TRAIN),
         *("--epoch", "2", "--resume", spawned / "last_16", "--output-dir", tmp_path),
         environment=ONE_THREAD,
     )
@@ -107,8 +107,8 @@ def test_a_mistake_of_the_user_is_one_line_and_status_2(run, tmp_path):
     assert "Traceback" not in result.stderr
 
 
-def children_of(process: int) -> list[int]:
-    """The process ids of the ranks that a run has started."""
+def ranks_of(process: int) -> list[int]:
+    """The process ids of the ranks that a run, or Paddle's launcher, has started."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -116,7 +116,7 @@ def children_of(process: int) -> list[int]:
             command = (entry / "cmdline").read_text()
         except OSError:  # it has ended meanwhile
             continue
-        if parent == process and "spawn_main" in command:
+        if parent == process and ("spawn_main" in command or "main_multi_gpu.py" in command):
             found.append(int(entry.name))
     return sorted(found)
 
@@ -131,7 +131,7 @@ def is_alive(process: int) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("victim", ["a rank", "the parent"])
+@pytest.mark.parametrize("victim", ["a rank", "the parent", "a launched rank"])
 def test_a_kill_in_the_middle_ends_all_ranks_and_leaves_the_last_state_whole(
     run, spawned, tmp_path, victim
 ):
@@ -139,8 +139,11 @@ def test_a_kill_in_the_middle_ends_all_ranks_and_leaves_the_last_state_whole(
 
     arguments = [*TRAIN, "--nprocs", "2", "--epoch", "99", "--eval-epoch", "99"]
     arguments += ["--resume", spawned / "last_16", "--output-dir", tmp_path]
+    script = [ROOT / "main_multi_gpu.py", *arguments]
+    if victim == "a launched rank":
+        script = [*LAUNCH, "--log_dir", tmp_path / "launch", *script]
     job = subprocess.Popen(
-        [sys.executable, ROOT / "main_multi_gpu.py", *map(str, arguments)],
+        [sys.executable, *map(str, script)],
         cwd=ROOT,
         env={**os.environ, **ONE_THREAD},
         stdout=subprocess.DEVNULL,
@@ -153,13 +156,15 @@ def test_a_kill_in_the_middle_ends_all_ranks_and_leaves_the_last_state_whole(
         while len(metrics.read_text().splitlines() if metrics.is_file() else ()) < 2:
             assert job.poll() is None and time.monotonic() < deadline
             time.sleep(0.1)
-        ranks = children_of(job.pid)
+        ranks = ranks_of(job.pid)
         assert len(ranks) == 2
-        os.kill(ranks[1] if victim == "a rank" else job.pid, signal.SIGKILL)
+        os.kill(job.pid if victim == "the parent" else ranks[1], signal.SIGKILL)
         _, error = job.communicate(timeout=60)
         if victim == "a rank":
             assert job.returncode == 2
             assert "rank 1 was killed by SIGKILL" in error and "--resume" in error
+        if victim == "a launched rank":
+            assert job.returncode not in (0, -signal.SIGKILL) and "-9" in error, error
         gone = time.monotonic() + 20
         while any(map(is_alive, ranks)) and time.monotonic() < gone:
             time.sleep(0.1)

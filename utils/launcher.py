@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import io
 import multiprocessing
 import os
 import signal
@@ -85,7 +86,8 @@ def run_on_all_ranks(
 
 
 def _join_world() -> None:
-    with warnings.catch_warnings():
+    # Paddle shows settings that it has changed itself, and warns that it computes on the CPU.
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         dist.init_parallel_env()
 
@@ -106,6 +108,7 @@ def _leave(failures: Any, status: int, message: str) -> None:
     failures.put((status, message))
     for loader in multiprocessing.active_children():
         loader.terminate()
+    sys.stdout.flush()
     os._exit(status)  # an orderly end was seen to wait until gloo gave up on the other ranks
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from utils.errors import UserError
 
 
 class _Console(logging.Handler):
-    """Writes above a progress bar instead of through it."""
+    """Writes above a progress bar instead of through it, and at once where output is piped."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record))
+        sys.stdout.flush()
 
 
 def open_log(path: Path) -> logging.Logger:

@@ -40,7 +40,8 @@ class HashNetLoss(nn.Layer):
     U and Y are the bank: the last codes and the labels of every training picture, zero until a
     picture is first seen. The batch's rows are written, detached, before the pairs are compared;
     gradient flows through u alone. Buffers `codes` [num_train, bit] and `labels`
-    [num_train, num_class], float32, are part of the training state (`state_dict`).
+    [num_train, num_class], of Paddle's default dtype (float32), are part of the training state
+    (`state_dict`); everything is computed in it.
 
     Where several processes share a batch, each writes all of its rows into its own bank and
     compares its part of them; the pairs are counted over the whole batch. The loss has the value
@@ -70,8 +71,8 @@ class HashNetLoss(nn.Layer):
         self._exchange = exchange or Alone()
         self.alpha = alpha
         self.scale = 1.0
-        self.register_buffer("codes", paddle.zeros([num_train, bit], dtype="float32"))
-        self.register_buffer("labels", paddle.zeros([num_train, num_class], dtype="float32"))
+        self.register_buffer("codes", paddle.zeros([num_train, bit]))
+        self.register_buffer("labels", paddle.zeros([num_train, num_class]))
 
     def forward(
         self, z: paddle.Tensor, labels: paddle.Tensor, index: paddle.Tensor
@@ -79,22 +80,22 @@ class HashNetLoss(nn.Layer):
         """The loss of one batch; writes the batch's rows of the bank.
 
         Args:
-            z: [n, bit] float32, the network's output.
+            z: [n, bit], the network's output.
             labels: [n, num_class] of 0 and 1, any numeric type.
             index: [n] int64, the pictures' rows in the training list; below 0 for a row that only
                 fills up this process's part of a batch and counts nowhere.
 
         Returns:
-            The loss, a float32 scalar.
+            The loss, a scalar.
         """
-        u = paddle.tanh(self.scale * z)
-        labels = labels.astype("float32")
+        dtype = self.codes.dtype
+        u = paddle.tanh(self.scale * z.astype(dtype))
+        labels = labels.astype(dtype)
         self._remember(*(self._exchange.gather(rows) for rows in (u.detach(), labels, index)))
         theta = self.alpha * paddle.matmul(u, self.codes, transpose_y=True)
-        counts = (index >= 0).astype("float32").unsqueeze(1)
-        similar = (paddle.matmul(labels * counts, self.labels, transpose_y=True) > 0).astype(
-            "float32"
-        )
+        counts = (index >= 0).astype(dtype).unsqueeze(1)
+        shared = paddle.matmul(labels * counts, self.labels, transpose_y=True)
+        similar = (shared > 0).astype(dtype)
         total = self._exchange.total
         part = weighted_pair_loss(theta, similar, counts - similar, total)
         slope = self._exchange.size * part  # the mean of its gradients is the sum of the parts'

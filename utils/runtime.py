@@ -34,9 +34,12 @@ def start_paddle(cpu_threads: int = 0, processes: int = 0) -> None:
     if _has_avx2_amd():
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
     os.environ.setdefault("GLOG_minloglevel", "2")
-    # For processes that this one starts; here the block below is silent.
+    # For processes that this one starts; here the block below is silent. A rank that ends at once
+    # leaves its semaphores to Python's tracker, which removes them and says so.
     os.environ.setdefault(
-        "PYTHONWARNINGS", "ignore::UserWarning:paddle.utils.cpp_extension.extension_utils"
+        "PYTHONWARNINGS",
+        "ignore::UserWarning:paddle.utils.cpp_extension.extension_utils,"
+        "ignore:resource_tracker:UserWarning:multiprocessing.resource_tracker",
     )
     # Paddle warns at import of thread counts other than 1 and of a missing ccache; both are meant.
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
