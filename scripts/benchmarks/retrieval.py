@@ -14,18 +14,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import statistics
-import time
-import tracemalloc
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from scripts.benchmarks.coco_codes import Labels, clustered_codes, coco_labels
+from scripts.benchmarks.measuring import machine, peak_memory, print_table, take_turns
 from scripts.benchmarks.retrieval_baselines import (
     INSTALL_FAISS,
     faiss_search,
@@ -37,7 +33,20 @@ from utils.hamming import available_processors
 from utils.metrics import evaluate_retrieval, mean_average_precision
 
 CHECKED_QUERIES = 10
-MEBIBYTE = 2**20
+COLUMNS = (
+    ("bit", "bit", "d"),
+    ("MAP@K", "map", ".4f"),
+    ("ties av.", "map_tie_averaged", ".4f"),
+    ("MAP s", "map_seconds", ".2f"),
+    ("all s", "all_seconds", ".2f"),
+    ("textbook s", "textbook_seconds", ".1f"),
+    ("faiss s", "faiss_seconds", ".2f"),
+    ("textb./MAP", "textbook_over_map", ".0f"),
+    ("MAP/faiss", "map_over_faiss", ".2f"),
+    ("MAP MiB", "map_extra_mib", ".1f"),
+    ("all MiB", "all_extra_mib", ".1f"),
+    ("|textb.-MAP|", "difference_from_textbook", ".0e"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
     bar = tqdm(total=(4 * arguments.turns + 2) * len(arguments.bit), leave=False, disable=None)
     with bar:
         results = [measure(labels, bit, arguments, rng, bar.update) for bit in arguments.bit]
-    print_table(results)
+    print_table(COLUMNS, results)
     if results[0]["faiss_seconds"] is None:
         print(INSTALL_FAISS)
     growth = measure_growth(labels, max(arguments.bit), arguments, rng)
@@ -93,9 +102,7 @@ def run(arguments: argparse.Namespace) -> None:
         "topk": arguments.topK,
         "threads": arguments.threads,
         "turns": arguments.turns,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "processor": processor_name(),
+        **machine(),
         "results": results,
         "time_of_half": growth,
     }
@@ -145,21 +152,6 @@ def measure(
     }
 
 
-def take_turns(
-    competitors: dict[str, Callable | None], turns: int, step: Callable[[], object]
-) -> dict[str, float | None]:
-    """Median seconds of each competitor, alternating; None where a competitor is None."""
-    seconds: dict[str, list[float]] = {name: [] for name in competitors}
-    for _ in range(turns):
-        for name, work in competitors.items():
-            if work is not None:
-                begin = time.perf_counter()
-                work()
-                seconds[name].append(time.perf_counter() - begin)
-            step()
-    return {name: statistics.median(times) if times else None for name, times in seconds.items()}
-
-
 def measure_growth(
     labels: Labels, bit: int, arguments: argparse.Namespace, rng: np.random.Generator
 ) -> dict[str, float]:
@@ -178,47 +170,3 @@ def measure_growth(
         lambda: None,
     )
     return {name: seconds[name] / seconds["all"] for name in ("queries", "database")}
-
-
-def peak_memory(work: Callable) -> tuple[object, float]:
-    """What `work` returns, and the most memory in MiB it held beyond what was there before."""
-    tracemalloc.start()
-    try:
-        result = work()
-        return result, tracemalloc.get_traced_memory()[1] / MEBIBYTE
-    finally:
-        tracemalloc.stop()
-
-
-def processor_name() -> str:
-    """The processor as the system calls it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        names = [line.partition(":")[2] for line in lines if line.startswith("model name")]
-        return names[0].strip()
-    except (OSError, IndexError):
-        return platform.processor()
-
-
-def print_table(results: list[dict]) -> None:
-    """Prints one line a code length."""
-    columns = (
-        ("bit", "bit", "d"),
-        ("MAP@K", "map", ".4f"),
-        ("ties av.", "map_tie_averaged", ".4f"),
-        ("MAP s", "map_seconds", ".2f"),
-        ("all s", "all_seconds", ".2f"),
-        ("textbook s", "textbook_seconds", ".1f"),
-        ("faiss s", "faiss_seconds", ".2f"),
-        ("textb./MAP", "textbook_over_map", ".0f"),
-        ("MAP/faiss", "map_over_faiss", ".2f"),
-        ("MAP MiB", "map_extra_mib", ".1f"),
-        ("all MiB", "all_extra_mib", ".1f"),
-        ("|textb.-MAP|", "difference_from_textbook", ".0e"),
-    )
-    print("  ".join(title for title, _, _ in columns))
-    for result in results:
-        cells = (
-            "-" if result[key] is None else format(result[key], form) for _, key, form in columns
-        )
-        print("  ".join(f"{cell:>{len(title)}}" for (title, _, _), cell in zip(columns, cells)))

@@ -1,4 +1,4 @@
-"""The retrieval benchmark: a small run of the command, and what it measures against."""
+"""The benchmarks: small runs of the command, and what the parts measure against."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from utils.metrics import mean_average_precision
 COMMAND = Path(__file__).resolve().parent.parent / "scripts" / "benchmark.py"
 
 
-def run_benchmark(*flags: str) -> subprocess.CompletedProcess:
+def run_benchmark(part: str, *flags: str) -> subprocess.CompletedProcess:
     environment = {key: os.environ[key] for key in os.environ if key != "HASHNET_TEST_DATA"}
     return subprocess.run(
-        [sys.executable, str(COMMAND), "retrieval", *flags],
+        [sys.executable, str(COMMAND), part, *flags],
         env=environment,
         capture_output=True,
         text=True,
@@ -34,7 +34,7 @@ def run_benchmark(*flags: str) -> subprocess.CompletedProcess:
 
 def test_a_small_run_prints_a_table_and_a_json_line():
     flags = ["--queries", "70", "--database", "900", "--topK", "50", "--turns", "1"]
-    done = run_benchmark(*flags, "--bit", "8", "64")
+    done = run_benchmark("retrieval", *flags, "--bit", "8", "64")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     record = json.loads(lines[-1])
@@ -54,7 +54,7 @@ def test_a_small_run_prints_a_table_and_a_json_line():
     ("flags", "message"), [(["--bit", "12"], "12-bit codes"), (["--topK", "0"], "--topK")]
 )
 def test_wrong_flags_are_one_line(flags, message):
-    done = run_benchmark(*flags)
+    done = run_benchmark("retrieval", *flags)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -88,3 +88,19 @@ def test_a_folder_without_the_lists(tmp_path, monkeypatch):
     monkeypatch.setenv("HASHNET_TEST_DATA", str(tmp_path))
     with pytest.raises(UserError, match="expected the released lists of COCO"):
         coco_labels(10, 100, np.random.default_rng(0))
+
+
+def test_a_small_run_of_the_loss_compares_equal_values_and_gradients():
+    done = run_benchmark("loss", "--batch", "8", "--bank", "300", "--bit", "16", "--turns", "2")
+    assert (done.returncode, done.stderr) == (0, "")
+    record = json.loads(done.stdout.splitlines()[-1])
+    assert record["value_difference"] < 1e-5 and record["gradient_difference"] < 1e-5
+    assert record["masked_over_closed"] == record["masked_ms"] / record["closed_ms"]
+
+
+def test_a_small_run_of_the_training_step_names_both_settings():
+    done = run_benchmark("train", "--batch", "2", "--steps", "1", "--turns", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    ours, default = json.loads(done.stdout.splitlines()[-1])["results"]
+    assert (ours["name"], default["name"]) == ("ours", "default")
+    assert ours["over_default"] == default["seconds"] / ours["seconds"] and ours["seconds"] > 0
