@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 import paddle
+from PIL import Image
 from small_network import SmallHashNet, values
 
 from utils import distributed
 from utils.datasets import Split
 from utils.engine import encode, train_one_epoch
 from utils.errors import UserError
-from utils.loader import Batches
+from utils.loader import Batches, Loading
 from utils.loss import HashNetLoss
+from utils.transforms import Square
 
 BIT, CLASSES, SIDE = 8, 3, 12
 
@@ -26,9 +28,9 @@ class Drawn:
     def __init__(self, rows: int):
         self._pixels = np.random.default_rng(3).integers(0, 256, (rows, SIDE, SIDE, 3), np.uint8)
 
-    def open(self, row: int) -> np.ndarray:
+    def open(self, row: int, least_side: int = 0) -> Image.Image:
         """One picture."""
-        return self._pixels[row]
+        return Image.fromarray(self._pixels[row])
 
 
 def split_of(rows: int) -> Split:
@@ -67,7 +69,7 @@ def train(task: dict[str, Any]) -> int:
     )
     optimizer = paddle.optimizer.Momentum(0.05, parameters=small.parameters())
     seed = 5 if shared else 5 + rank
-    batches = Batches(split, _pixels, task["batch"], 0, True, seed, shared)
+    batches = Batches(split, Square(SIDE), task["batch"], Loading(), True, seed, shared)
     steps: list[float] = []
     for epoch in (1, 2):
         batches.set_epoch(epoch)
@@ -75,7 +77,11 @@ def train(task: dict[str, Any]) -> int:
             network, criterion, optimizer, batches, 1, lambda step, loss, pace: steps.append(loss)
         )
     small.eval()
-    codes = encode(small, Batches(split, _pixels, task["batch"]))
+    with paddle.no_grad():
+        codes, _ = encode(
+            lambda pictures: small(paddle.to_tensor(pictures)).numpy(),
+            Batches(split, Square(SIDE), task["batch"]),
+        )
     found = {
         "weights": values(small),
         "bank": values(criterion),
@@ -87,10 +93,6 @@ def train(task: dict[str, Any]) -> int:
     Path(task["folder"], f"rank{rank}.pkl").write_bytes(pickle.dumps(found))
     distributed.barrier()
     return 0
-
-
-def _pixels(picture: np.ndarray, rng: Any) -> np.ndarray:
-    return picture
 
 
 def user_error(task: dict[str, Any]) -> int:
