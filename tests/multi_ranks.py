@@ -23,20 +23,23 @@ BIT, CLASSES, SIDE = 8, 3, 12
 
 
 class Drawn:
-    """Pictures of random pixels."""
+    """Pictures of random pixels; some are damaged."""
 
-    def __init__(self, rows: int):
+    def __init__(self, rows: int, bad: tuple[int, ...]):
+        self._bad = bad
         self._pixels = np.random.default_rng(3).integers(0, 256, (rows, SIDE, SIDE, 3), np.uint8)
 
     def open(self, row: int, least_side: int = 0) -> Image.Image:
         """One picture."""
+        if row in self._bad:
+            raise UserError(f"{row}: damaged")
         return Image.fromarray(self._pixels[row])
 
 
-def split_of(rows: int) -> Split:
+def split_of(rows: int, bad: tuple[int, ...]) -> Split:
     """A split of `rows` random pictures and labels."""
     labels = np.random.default_rng(4).integers(0, 2, (rows, CLASSES), np.uint8)
-    return Split("train", Drawn(rows), labels, {})
+    return Split("train", Drawn(rows, bad), labels, {})
 
 
 class Small(paddle.nn.Layer):
@@ -63,13 +66,13 @@ def train(task: dict[str, Any]) -> int:
     paddle.seed(11 + rank)
     small = Small()
     network = distributed.synchronized(small)
-    split = split_of(task["rows"])
+    split, loading = split_of(task["rows"], task["bad"]), Loading(skip_bad=True)
     criterion = HashNetLoss(
         BIT, task["rows"], num_class=CLASSES, exchange=distributed.World() if shared else None
     )
     optimizer = paddle.optimizer.Momentum(0.05, parameters=small.parameters())
     seed = 5 if shared else 5 + rank
-    batches = Batches(split, Square(SIDE), task["batch"], Loading(), True, seed, shared)
+    batches = Batches(split, Square(SIDE), task["batch"], loading, True, seed, shared)
     steps: list[float] = []
     for epoch in (1, 2):
         batches.set_epoch(epoch)
@@ -78,9 +81,9 @@ def train(task: dict[str, Any]) -> int:
         )
     small.eval()
     with paddle.no_grad():
-        codes, _ = encode(
+        codes, rows = encode(
             lambda pictures: small(paddle.to_tensor(pictures)).numpy(),
-            Batches(split, Square(SIDE), task["batch"]),
+            Batches(split, Square(SIDE), task["batch"], loading),
         )
     found = {
         "weights": values(small),
@@ -89,6 +92,8 @@ def train(task: dict[str, Any]) -> int:
         "loss": summary.loss,
         "pictures": summary.pictures,
         "codes": codes,
+        "rows": rows,
+        "bad": batches.all_bad(),
     }
     Path(task["folder"], f"rank{rank}.pkl").write_bytes(pickle.dumps(found))
     distributed.barrier()

@@ -22,10 +22,10 @@ def one_thread(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([here, os.path.dirname(here)]))
 
 
-def trained(folder, ranks, batch, rows, sampling="shard"):
+def trained(folder, ranks, batch, rows, sampling="shard", bad=()):
     """What each rank of a small training came to."""
     folder.mkdir()
-    task = {"folder": str(folder), "batch": batch, "rows": rows, "sampling": sampling}
+    task = {"folder": str(folder), "batch": batch, "rows": rows, "sampling": sampling, "bad": bad}
     run_on_all_ranks(multi_ranks.train, task, ranks, "cpu")
     return [pickle.loads((folder / f"rank{r}.pkl").read_bytes()) for r in range(ranks)]
 
@@ -57,6 +57,19 @@ def test_ranks_take_the_steps_of_one_process_with_their_batches_together(tmp_pat
         assert rank["loss"] == pytest.approx(one["loss"], rel=1e-5)
         assert rank["pictures"] == rows
         np.testing.assert_array_equal(rank["codes"], one["codes"])
+
+
+def test_ranks_replace_bad_pictures_as_one_process_does_and_leave_out_the_same_rows(tmp_path):
+    bad = (0, 7, 8, 20)
+    (one,) = trained(tmp_path / "one", 1, 8, 21, bad=bad)
+    good = trained(tmp_path / "good", 1, 8, 21)[0]
+    assert distance(one["weights"], good["weights"]) > 1e-4
+    for rank in trained(tmp_path / "two", 2, 4, 21, bad=bad):
+        assert distance(rank["weights"], one["weights"]) < 1e-5
+        assert distance(rank["bank"], one["bank"]) < 1e-5
+        np.testing.assert_array_equal(rank["codes"], one["codes"])
+        assert list(rank["rows"]) == [row for row in range(21) if row not in bad]
+        assert rank["bad"] == one["bad"] == {row: f"{row}: damaged" for row in bad}
 
 
 def test_replicate_walks_the_whole_set_on_every_rank_with_a_bank_each(tmp_path):

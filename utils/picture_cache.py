@@ -143,7 +143,8 @@ class PictureCache:
                 index.close()
                 number += 1
                 continue
-            index.truncate(index.tell() // ENTRY.size * ENTRY.size)
+            if index.tell() % ENTRY.size:
+                index.truncate(index.tell() // ENTRY.size * ENTRY.size)
             self._read_index(Path(index.name))
             data = (self.folder / f"{number}.pixels").open("ab", buffering=0)
             return str(number), index, data
