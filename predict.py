@@ -22,27 +22,37 @@ def main() -> int:
     from utils.cards import read_card
     from utils.datasets import loose_pictures
     from utils.encoder import stored_or_new_codes
-    from utils.evaluator import build_encoder, build_network, default_weights, test_and_database
+    from utils.evaluator import (
+        build_encoder,
+        build_loading,
+        build_network,
+        default_weights,
+        test_and_database,
+    )
     from utils.runtime import choose_device
     from utils.search import find_pictures, known_labels, search
     from utils.search_report import report_search
 
-    paths = find_pictures(config.img)
-    queries = loose_pictures(paths, "--img")
+    queries = loose_pictures(find_pictures(config.img), "--img")
     choose_device(config.device)
     card = read_card(config.dataset)
     labelled, database = test_and_database(config, card)
     network = build_network(config.bit)
     weights = checkpoint.load_weights(default_weights(config), network)
     say(f"----- Pretrained: Load model state from {weights}")
-    encoder = build_encoder(config, card, network)
-    query_codes = encoder.encode(queries)
+    encoder = build_encoder(
+        config, card, network, build_loading(config, card, [queries, database], say)
+    )
+    asked = encoder.encode(queries)
     codes_file = Path(config.output_dir, f"database_code_{config.bit}.npy")
-    codes = stored_or_new_codes(codes_file, encoder, database, weights, config.bit, say)
+    known = stored_or_new_codes(codes_file, encoder, database, weights, config.bit, say)
+    for problem in (*asked.left_out.values(), *known.left_out.values()):
+        say(f"Left out: {problem}")
+    paths = [Path(asked.split.pictures.name(row)) for row in range(len(asked.split))]
     labels = known_labels(paths, [labelled, database])
-    results = search(query_codes, labels, codes, database, config.topk)
+    results = search(asked.codes, labels, known.codes, known.split, config.topk)
     sheets = [
-        report_search(query, queries, matches, database, Path(config.save_path), say)
+        report_search(query, asked.split, matches, database, Path(config.save_path), say)
         for query, matches in enumerate(results)
     ]
     if config.json:

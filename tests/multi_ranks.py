@@ -8,33 +8,38 @@ from typing import Any
 
 import numpy as np
 import paddle
+from PIL import Image
 from small_network import SmallHashNet, values
 
 from utils import distributed
 from utils.datasets import Split
 from utils.engine import encode, train_one_epoch
 from utils.errors import UserError
-from utils.loader import Batches
+from utils.loader import Batches, Loading
 from utils.loss import HashNetLoss
+from utils.transforms import Square
 
 BIT, CLASSES, SIDE = 8, 3, 12
 
 
 class Drawn:
-    """Pictures of random pixels."""
+    """Pictures of random pixels; some are damaged."""
 
-    def __init__(self, rows: int):
+    def __init__(self, rows: int, bad: tuple[int, ...]):
+        self._bad = bad
         self._pixels = np.random.default_rng(3).integers(0, 256, (rows, SIDE, SIDE, 3), np.uint8)
 
-    def open(self, row: int) -> np.ndarray:
+    def open(self, row: int, least_side: int = 0) -> Image.Image:
         """One picture."""
-        return self._pixels[row]
+        if row in self._bad:
+            raise UserError(f"{row}: damaged")
+        return Image.fromarray(self._pixels[row])
 
 
-def split_of(rows: int) -> Split:
+def split_of(rows: int, bad: tuple[int, ...]) -> Split:
     """A split of `rows` random pictures and labels."""
     labels = np.random.default_rng(4).integers(0, 2, (rows, CLASSES), np.uint8)
-    return Split("train", Drawn(rows), labels, {})
+    return Split("train", Drawn(rows, bad), labels, {})
 
 
 class Small(paddle.nn.Layer):
@@ -72,13 +77,13 @@ def train(task: dict[str, Any]) -> None:
     small = Small()
     network = distributed.synchronized(small)
     start = values(small)
-    split = split_of(task["rows"])
+    split, loading = split_of(task["rows"], task["bad"]), Loading(skip_bad=True)
     criterion = HashNetLoss(
         BIT, task["rows"], num_class=CLASSES, exchange=distributed.World() if shared else None
     )
     optimizer = paddle.optimizer.Momentum(0.05, parameters=small.parameters())
     seed = 5 if shared else 5 + rank
-    batches = Batches(split, _pixels, task["batch"], 0, True, seed, shared)
+    batches = Batches(split, Square(SIDE), task["batch"], loading, True, seed, shared)
     steps: list[float] = []
     for epoch in (1, 2):
         batches.set_epoch(epoch)
@@ -86,7 +91,11 @@ def train(task: dict[str, Any]) -> None:
             network, criterion, optimizer, batches, 1, lambda step, loss, pace: steps.append(loss)
         )
     small.eval()
-    codes = encode(small, Batches(split, _pixels, task["batch"]))
+    with paddle.no_grad():
+        codes, rows = encode(
+            lambda pictures: small(paddle.to_tensor(pictures)).numpy(),
+            Batches(split, Square(SIDE), task["batch"], loading),
+        )
     found = {
         "start": start,
         "weights": values(small),
@@ -95,14 +104,12 @@ def train(task: dict[str, Any]) -> None:
         "loss": summary.loss,
         "pictures": summary.pictures,
         "codes": codes,
+        "rows": rows,
+        "bad": batches.all_bad(),
     }
     folder = Path(task["folder"])
     folder.mkdir(exist_ok=True)
     (folder / f"rank{rank}.pkl").write_bytes(pickle.dumps(found))
-
-
-def _pixels(picture: np.ndarray, rng: Any) -> np.ndarray:
-    return picture
 
 
 def user_error(task: dict[str, Any]) -> int:

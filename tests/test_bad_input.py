@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -67,6 +68,45 @@ def test_a_text_file_as_picture(run, data, workers):
     (data / "pictures/1.jpg").write_text("no picture", encoding="utf-8")
     result = run(*training(data), "--num-workers", workers)
     assert_one_clear_line(result, "1.jpg", "not a picture", "train.txt, line 2")
+
+
+def test_bad_pictures_are_skipped_on_request_and_named_everywhere(run, data):
+    (data / "pictures/1.jpg").write_text("no picture", encoding="utf-8")
+    skip = ["--on-bad-image", "skip", "--cache-dir", data / "cache", "--batch-size", "2"]
+    trained = run(*training(data), *skip)
+    assert trained.returncode == 0, trained.stderr
+    for words in (
+        "1 training pictures are bad, others take their places:",
+        "1 pictures of test are left out:",
+        "1 pictures of database are left out:",
+        "the others need 0.9 MB",
+    ):
+        assert words in trained.stdout
+    (row,) = map(json.loads, (data / "output/train/metrics_8.jsonl").read_text().splitlines())
+    assert len(row["replaced"]) == 1 and "train.txt, line 2" in row["replaced"][0]
+    assert "test.txt, line 2" in row["left_out"]["test"][0]
+    assert row["pictures"] == 4
+    search = [
+        *("predict.py", "--bit", "8", "--dataset", "coco_lite", "--list-path", data),
+        *("--data-path", data / "pictures", "--output-dir", data / "output"),
+        *("--save-path", data, "--json", "--img", data / "pictures"),
+    ]
+    for said in ("encoding 4 pictures", "3 read from"):
+        result = run(*search, "--on-bad-image", "skip")
+        assert result.returncode == 0, result.stderr
+        assert said in result.stderr and result.stderr.count("Left out: ") == 2
+        found = json.loads(result.stdout)["results"]
+        assert [Path(each["query"]).name for each in found] == ["0.jpg", "2.jpg", "3.jpg"]
+        for each in found:
+            names = [Path(match["picture"]).name for match in each["matches"]]
+            assert sorted(names) == ["0.jpg", "2.jpg", "3.jpg"]
+            assert [f"{match['row']}.jpg" for match in each["matches"]] == names
+    assert_one_clear_line(run(*search), "1.jpg", "not a picture", "--img")
+
+
+def test_a_cache_in_place_of_a_file(run, data):
+    (data / "cache").write_text("a file", encoding="utf-8")
+    assert_one_clear_line(run(*training(data), "--cache-dir", data / "cache"), "cannot be written")
 
 
 def test_a_wrong_number_of_labels(run, data):

@@ -13,7 +13,7 @@ from PIL import Image
 from utils.cards import read_card
 from utils.datasets import open_splits
 from utils.errors import UserError
-from utils.loader import Batches, derived_seed
+from utils.loader import Batches, Loading, derived_seed
 from utils.pictures import open_picture
 from utils.transforms import CenterCrop, RandomCropFlip
 
@@ -39,9 +39,9 @@ def split(tmp_path_factory):
 def training_epoch(split, epoch, num_workers=0, seed=5):
     """All of one epoch's pictures, labels and rows, as arrays, batch by batch."""
     transform = RandomCropFlip(36, 24)
-    batches = Batches(split, transform, BATCH, num_workers, training=True, seed=seed)
+    batches = Batches(split, transform, BATCH, Loading(num_workers), training=True, seed=seed)
     batches.set_epoch(epoch)
-    return [[tensor.numpy() for tensor in batch] for batch in batches]
+    return list(batches)
 
 
 def rows_of(epoch):
@@ -63,11 +63,10 @@ def test_the_number_of_workers_changes_no_bit_of_an_epoch(split, num_workers):
 
 
 def test_one_loader_gives_each_epoch_as_a_new_one_would(split):
-    batches = Batches(split, RandomCropFlip(36, 24), BATCH, 2, training=True, seed=5)
+    batches = Batches(split, RandomCropFlip(36, 24), BATCH, Loading(2), training=True, seed=5)
     for epoch in (3, 1, 3):
         batches.set_epoch(epoch)
-        found = [[tensor.numpy() for tensor in batch] for batch in batches]
-        assert same(found, training_epoch(split, epoch))
+        assert same(list(batches), training_epoch(split, epoch))
 
 
 def test_epochs_and_seeds_differ_in_order_and_in_augmentation(split):
@@ -107,7 +106,7 @@ def test_a_row_s_crop_is_a_part_of_its_own_picture(split):
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_for_evaluation_pictures_come_in_the_list_s_order_without_labels(split, num_workers):
     transform = CenterCrop(36, 24)
-    found = [[t.numpy() for t in b] for b in Batches(split, transform, BATCH, num_workers)]
+    found = list(Batches(split, transform, BATCH, Loading(num_workers)))
     assert [len(batch) for batch in found] == [2, 2, 2]
     assert rows_of(found) == list(range(ROWS))
     expected = [transform(split.pictures.open(row)) for row in range(ROWS)]
@@ -135,9 +134,10 @@ sys.path[:0] = sys.argv[1:3]
 from utils.errors import UserError
 from utils.runtime import start_paddle
 start_paddle()
-from test_datasets import Batches, CenterCrop, open_train
+from test_datasets import Batches, CenterCrop, Loading, open_train
 for folder in sys.argv[4:]:
-    batches = Batches(open_train(Path(folder)), CenterCrop(36, 24), 2, int(sys.argv[3]))
+    loading = Loading(int(sys.argv[3]))
+    batches = Batches(open_train(Path(folder)), CenterCrop(36, 24), 2, loading)
     try:
         list(batches)
     except UserError as error:

@@ -29,7 +29,7 @@ def batches(*sizes):
         rows = np.arange(start, start + size)
         pictures = np.broadcast_to(rows[:, None, None, None], (size, 2, 2, 3)).astype(np.uint8)
         labels = np.eye(50, dtype=np.uint8)[rows]
-        yield tuple(paddle.to_tensor(a) for a in (pictures, labels, rows))
+        yield pictures, labels, rows
         start += size
 
 
@@ -107,25 +107,14 @@ def test_codes_are_the_packed_signs_in_the_order_of_the_batches():
     z[2, 3], z[2, 4] = 0.0, -0.0
 
     def network(pictures):
-        return paddle.to_tensor(z)[pictures[:, 0, 0, 0].astype("int64")]
+        return z[pictures[:, 0, 0, 0]]
 
-    found = encode(network, [(pictures, rows) for pictures, _, rows in batches(3, 3, 1)])
+    found, rows = encode(network, [(pictures, rows) for pictures, _, rows in batches(3, 3, 1)])
+    np.testing.assert_array_equal(rows, np.arange(7))
     assert found.shape == (7, 2) and found.dtype == np.uint8
     np.testing.assert_array_equal(np.unpackbits(found, axis=1), z >= 0)
 
 
-def test_encoding_computes_no_gradients():
-    network = paddle.nn.Sequential(paddle.nn.Flatten(), paddle.nn.Linear(12, 8))
-    seen = []
-
-    def forward(pictures):
-        seen.append(network(pictures.astype("float32")))
-        return seen[-1]
-
-    encode(forward, [(pictures, rows) for pictures, _, rows in batches(2)])
-    assert seen[0].stop_gradient
-
-
 def test_weights_that_give_no_numbers_are_told():
     with pytest.raises(UserError):
-        encode(lambda pictures: paddle.full([len(pictures), 8], np.nan), [(paddle.ones([2]), None)])
+        encode(lambda pictures: np.full((len(pictures), 8), np.nan), [(np.ones(2), np.arange(2))])

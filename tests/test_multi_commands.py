@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -105,6 +106,59 @@ def test_a_mistake_of_the_user_is_one_line_and_status_2(run, tmp_path):
     assert result.returncode == 2
     assert result.stderr.count("error: ") == 1 and "nothing.pdparams: missing" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory):
+    """Flags of a data set whose row 20 of the database and row 100 of the training are no pictures.
+
+    Of two ranks with batches of 16 only the second reads the one, and only one the other.
+    """
+    folder = tmp_path_factory.mktemp("damaged")
+    shutil.copytree(ROOT / "datasets/coco_lite", folder / "pictures")
+    for name, row in (("database", 20), ("train", 100)):
+        line = (ROOT / f"data/coco_lite/{name}.txt").read_text(encoding="utf-8").splitlines()[row]
+        (folder / "pictures" / line.split()[0]).write_text("no picture", encoding="utf-8")
+    return ["--data-path", folder / "pictures"]
+
+
+@pytest.mark.parametrize("found_in", ["database.txt, line 21", "train.txt, line 101"])
+def test_a_bad_picture_found_by_one_rank_ends_the_job_with_its_line(
+    run, spawned, damaged, tmp_path, found_in
+):
+    command = ["main_multi_gpu.py", *COMMON, *damaged, "--nprocs", "2", "--output-dir", tmp_path]
+    command += ["--pretrained", spawned / "weights_16"]
+    command += ["--eval"] if "database" in found_in else []
+    result = run(*command, environment=ONE_THREAD, timeout=60)
+    assert result.returncode == 2
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and "not a picture" in lines[0] and found_in in lines[0]
+    assert "Traceback" not in result.stderr
+
+
+def test_bad_pictures_are_left_out_alike_by_one_rank_and_by_two(run, spawned, damaged, tmp_path):
+    found, codes = [], []
+    for ranks in (1, 2):
+        output = tmp_path / str(ranks)
+        flags = ["--eval", "--on_bad_image", "skip", "--cache_dir", tmp_path / "cache"]
+        result = run(
+            *("main_multi_gpu.py", *COMMON, *damaged, "--nprocs", ranks, *flags),
+            *("--pretrained", spawned / "weights_16", "--output-dir", output),
+            environment=ONE_THREAD,
+        )
+        assert result.returncode == 0, result.stderr
+        said = {1: "has 0 of 192 pictures", 2: "has 190 of 192 pictures"}[ranks]
+        assert said in result.stdout and "pictures of database are left out:" in result.stdout
+        metrics = json.loads(text_of(output, "test/metrics_16.json"))
+        assert metrics.pop("seconds")
+        found.append(metrics)
+        codes.append((output / "database_code_16.npy").read_bytes())
+    assert found[0] == found[1] and codes[0] == codes[1]
+    assert "database.txt, line 21" in found[0]["left_out"]["database"][0]
+    rows = found[0]["protocol"]["database"]["rows"]
+    assert rows == 160 - len(found[0]["left_out"]["database"]) == len(codes[0][128:]) // 2
+    record = json.loads(text_of(tmp_path / "1", "database_code_16.json"))
+    assert 20 in record["left_out"]
 
 
 def ranks_of(process: int) -> list[int]:

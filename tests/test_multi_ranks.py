@@ -22,6 +22,8 @@ ENVIRONMENT = {
 # one row, and all ranks but the first have none. With 3 ranks 19 = 2 · 9 + 1.
 CASES = [(2, 24), (2, 21), (2, 17), (3, 19)]
 BATCH = {2: 4, 3: 3}
+BAD = (0, 7, 8, 20)
+"""Rows whose pictures cannot be read, in one case."""
 
 
 def run_ranks(run, function, argument, ranks):
@@ -33,27 +35,32 @@ def run_ranks(run, function, argument, ranks):
 
 @pytest.fixture(scope="module")
 def trained(run, tmp_path_factory):
-    """(dtype, rows, ranks, sampling) → what each rank of a small training came to."""
+    """(dtype, rows, ranks, …) → what each rank of a small training came to."""
     folder = tmp_path_factory.mktemp("ranks")
     tasks: dict[int, list] = {1: [], 2: [], 3: []}
 
-    def add(ranks, batch, dtype, rows, sampling):
-        name = f"{dtype}-{rows}-{ranks}-{sampling}"
-        task = {"folder": str(folder / name), "batch": batch, "rows": rows}
-        tasks[ranks].append({**task, "dtype": dtype, "sampling": sampling})
+    def folder_of(*case):
+        return folder / "-".join(map(str, case))
+
+    def add(batch, dtype, rows, ranks, sampling="shard", bad=()):
+        task = {"batch": batch, "dtype": dtype, "rows": rows, "sampling": sampling, "bad": bad}
+        task["folder"] = str(folder_of(dtype, rows, ranks, sampling, bad))
+        tasks[ranks].append(task)
 
     for dtype in ("float32", "float64"):
         for ranks, rows in CASES:
-            add(1, ranks * BATCH[ranks], dtype, rows, "shard")
-            add(ranks, BATCH[ranks], dtype, rows, "shard")
-    add(2, 4, "float32", 21, "replicate")
+            add(ranks * BATCH[ranks], dtype, rows, 1)
+            add(BATCH[ranks], dtype, rows, ranks)
+    for batch, ranks in ((8, 1), (4, 2)):
+        add(batch, "float32", 21, ranks, bad=BAD)
+    add(4, "float32", 21, 2, "replicate")
     for ranks, together in tasks.items():
         result = run_ranks(run, "train_all", together, ranks)
         assert result.returncode == 0, result.stderr
 
-    def found(dtype, rows, ranks, sampling="shard"):
-        files = [folder / f"{dtype}-{rows}-{ranks}-{sampling}/rank{r}.pkl" for r in range(ranks)]
-        return [pickle.loads(file.read_bytes()) for file in files]
+    def found(dtype, rows, ranks, sampling="shard", bad=()):
+        came_to = folder_of(dtype, rows, ranks, sampling, bad)
+        return [pickle.loads((came_to / f"rank{r}.pkl").read_bytes()) for r in range(ranks)]
 
     return found
 
@@ -93,6 +100,17 @@ def test_in_single_precision_they_differ_by_rounding_alone(trained, ranks, rows)
         assert rank["steps"] == pytest.approx(one["steps"], rel=1e-5)
         assert rank["pictures"] == rows
         np.testing.assert_array_equal(rank["codes"], one["codes"])
+
+
+def test_ranks_replace_bad_pictures_as_one_process_does_and_leave_out_the_same_rows(trained):
+    (one,), (good,) = (trained("float32", 21, 1, bad=bad) for bad in (BAD, ()))
+    assert distance(joined(one["weights"]), joined(good["weights"])) > 1e-4
+    for rank in trained("float32", 21, 2, bad=BAD):
+        assert distance(joined(rank["weights"]), joined(one["weights"])) < 1e-5
+        assert distance(joined(rank["bank"]), joined(one["bank"])) < 1e-5
+        np.testing.assert_array_equal(rank["codes"], one["codes"])
+        assert list(rank["rows"]) == [row for row in range(21) if row not in BAD]
+        assert rank["bad"] == one["bad"] == {row: f"{row}: damaged" for row in BAD}
 
 
 def test_replicate_walks_the_whole_set_on_every_rank_with_a_bank_each(trained):

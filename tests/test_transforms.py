@@ -11,9 +11,9 @@ from PIL import Image
 from utils.transforms import (
     CenterCrop,
     RandomCropFlip,
+    Scaling,
     Square,
     evaluation_transform,
-    resize_short_side,
     training_transform,
 )
 
@@ -73,7 +73,7 @@ def test_the_evaluation_transform_is_paddle_s_to_the_byte_on_real_photos(real_da
     [((512, 512), (256, 256)), ((640, 480), (341, 256)), ((333, 500), (256, 384))],
 )
 def test_the_short_side_gets_the_size_and_the_long_one_is_rounded_down(size, expected):
-    assert resize_short_side(drawn_picture(*size), 256).size == expected
+    assert Scaling(256).size(*size) == expected
 
 
 def test_random_crops_lie_inside_and_reach_every_place():

@@ -195,7 +195,8 @@ def _check(config: Config, command: Command) -> None:
         if option.required and command.name in option.commands and not value:
             raise UserError(f"{_flag(name)} is missing: {option.help}")
         limit = 2**31 if option.kind is int else math.inf
-        if option.minimum is not None and not option.minimum <= value < limit:
+        bounded = option.minimum is not None and value is not None
+        if bounded and not option.minimum <= value < limit:
             below = "" if value < limit else f" and less than {limit}"
             raise UserError(
                 f"{_flag(name)}: expected {option.minimum} or more{below}, found {value}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from utils.cards import Card
 from utils.errors import UserError
 from utils.files import sha256_of_file
 from utils.lists import read_list
-from utils.pictures import PictureArray, PictureFiles, Pictures
+from utils.pictures import ChosenPictures, PictureArray, PictureFiles, Pictures
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,28 @@ class Split:
         pictures: n pictures.
         labels: [n, num_class] uint8 of 0 and 1.
         origin: where the rows come from, for provenance: `list` and `list_sha256`.
+        list_rows: [n] int64, the row of each in the list; None: all rows of it.
     """
 
     name: str
     pictures: Pictures
     labels: np.ndarray
     origin: dict[str, str]
+    list_rows: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def only(self, rows: np.ndarray) -> Split:
+        """The split of these rows of a whole list: pictures, labels and list rows alike.
+
+        Args:
+            rows: [n] int64, rising.
+        """
+        if len(rows) == len(self):
+            return self
+        pictures = ChosenPictures(self.pictures, rows)
+        return replace(self, pictures=pictures, labels=self.labels[rows], list_rows=rows)
 
 
 def open_splits(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,9 @@ from utils.code_files import load_codes, provenance_differences, save_codes
 from utils.datasets import Split
 from utils.errors import UserError
 from utils.files import sha256_of_file
-from utils.loader import Batches, Transform
+from utils.loader import Batches, Loading
 from utils.logger import progress
+from utils.transforms import Transform
 
 
 @contextlib.contextmanager
@@ -31,6 +33,21 @@ def evaluation_mode(network: paddle.nn.Layer) -> Iterator[None]:
         network.train() if was_training else network.eval()
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """Pictures with their codes, the same on every rank.
+
+    Attributes:
+        codes: [n, bit / 8] uint8, packed.
+        split: the pictures and labels of the codes.
+        left_out: what is wrong with each picture that has no code, by its row in the list.
+    """
+
+    codes: np.ndarray
+    split: Split
+    left_out: dict[int, str]
+
+
 class Encoder:
     """Encodes what it is given; the network stays as it is.
 
@@ -38,7 +55,7 @@ class Encoder:
         network: normalised pictures [n, 3, h, w] float32 → z [n, bit].
         transform: the evaluation transform, RGB picture → [h, w, 3] uint8.
         batch_size: pictures at a time.
-        num_workers: processes that load pictures.
+        loading: how pictures are loaded.
     """
 
     def __init__(
@@ -46,27 +63,60 @@ class Encoder:
         network: paddle.nn.Layer,
         transform: Transform,
         batch_size: int,
-        num_workers: int = 0,
+        loading: Loading | None = None,
     ):
-        self.transform = transform
+        self.transform, self.loading = transform, loading or Loading()
         self._network = network
         self._normalize = PictureNormalization()
-        self._batch_size, self._num_workers = batch_size, num_workers
+        self._batch_size = batch_size
 
-    def _forward(self, pictures: paddle.Tensor) -> paddle.Tensor:
-        return self._network(self._normalize(pictures))
+    @paddle.no_grad()
+    def _forward(self, pictures: np.ndarray) -> np.ndarray:
+        return self._network(self._normalize(paddle.to_tensor(pictures))).numpy()
 
     def network_input(self, split: Split, count: int) -> paddle.Tensor:
-        """The first `count` pictures of a split as the network sees them, [n, 3, h, w] float32."""
-        rows = range(min(count, len(split)))
-        pixels = np.stack([self.transform(split.pictures.open(row)) for row in rows])
-        return self._normalize(paddle.to_tensor(pixels))
+        """The first `count` pictures of a split as the network sees them, [n, 3, h, w] float32.
 
-    def encode(self, split: Split) -> np.ndarray:
-        """Codes of a split, [n, bit / 8] uint8, in its order."""
-        batches = Batches(split, self.transform, self._batch_size, self._num_workers)
+        Raises:
+            UserError: a picture is missing or damaged; where such are left out: all are.
+        """
+        at_once = replace(self.loading, threads=0)  # no picture beyond those asked for
+        batches = Batches(split, self.transform, count, at_once, shared=False)
+        pixels = np.zeros((0, 0, 0, 3), np.uint8)
+        for pictures, rows in batches:
+            good = pictures[rows >= 0]
+            pixels = np.concatenate([pixels, good]) if len(pixels) else good
+            if len(pixels) >= count:
+                break
+        if not len(pixels):
+            raise _none_readable(split, batches.bad)
+        return self._normalize(paddle.to_tensor(pixels[:count]))
+
+    def encode(self, split: Split) -> Encoded:
+        """Codes of a split, in its order; all ranks call it together.
+
+        Raises:
+            UserError: a picture is missing or damaged; where such are left out: all are.
+        """
+        batches = Batches(split, self.transform, self._batch_size, self.loading)
         with evaluation_mode(self._network):
-            return engine.encode(self._forward, progress(batches, f"encoding {split.name}"))
+            encoding = progress(batches, f"encoding {split.name}")
+            codes, rows = engine.encode(self._forward, encoding)
+        if len(rows) == len(split):
+            return Encoded(codes, split, {})
+        left_out = batches.all_bad()
+        if not len(rows):
+            raise _none_readable(split, left_out)
+        return Encoded(codes, split.only(rows), left_out)
+
+
+def left_out_of(*encoded: Encoded) -> dict[str, list[str]]:
+    """What is wrong with the pictures without codes, by the split's name; only where there are."""
+    return {each.split.name: list(each.left_out.values()) for each in encoded if each.left_out}
+
+
+def _none_readable(split: Split, bad: dict[int, str]) -> UserError:
+    return UserError(f"{bad[min(bad)]}; nor can any other of the {len(split)} pictures be used")
 
 
 def provenance(encoder: Encoder, split: Split, weights: Path) -> dict[str, str]:
@@ -85,12 +135,25 @@ def provenance(encoder: Encoder, split: Split, weights: Path) -> dict[str, str]:
     }
 
 
+def keep_codes(path: Path, encoded: Encoded, made_from: dict[str, str]) -> None:
+    """Writes a code file; its record names the rows of the list that have no code.
+
+    Args:
+        path: `database_code_{bit}.npy`.
+        encoded: the database.
+        made_from: its provenance.
+    """
+    left_out = {"left_out": sorted(encoded.left_out)} if encoded.left_out else {}
+    save_codes(path, encoded.codes, {**made_from, **left_out})
+
+
 def stored_or_new_codes(
     path: Path, encoder: Encoder, split: Split, weights: Path, bit: int, say: Callable[[str], None]
-) -> np.ndarray:
+) -> Encoded:
     """The codes kept at `path` where they are for these weights and this list, else new ones.
 
-    New codes are written to `path`; why they are needed is said.
+    New codes are written to `path`; why they are needed is said. Kept codes that leave pictures
+    out are good where such pictures may be left out, and as long as they cannot be read.
 
     Args:
         path: `database_code_{bit}.npy`.
@@ -99,9 +162,6 @@ def stored_or_new_codes(
         weights: file of the encoder's weights.
         bit: length of the codes.
         say: takes a line for the user.
-
-    Returns:
-        [n, bit / 8] uint8, packed.
     """
     wanted = provenance(encoder, split, weights)
     reason = f"{path} is not there yet"
@@ -111,18 +171,42 @@ def stored_or_new_codes(
             if found is None:
                 _set_aside(path, say)
             differences = provenance_differences(found, wanted)
-            if not differences and len(codes) == len(split):
+            left_out, stale = _still_left_out(found, encoder, split)
+            differences += stale
+            if not differences and len(codes) + len(left_out) == len(split):
                 say(f"Database codes: {len(codes)} read from {path}")
-                return codes
+                kept = np.setdiff1d(np.arange(len(split)), sorted(left_out))
+                return Encoded(codes, split.only(kept), left_out)
             reason = "; ".join(differences) or f"{path} has {len(codes)} rows"
         except UserError:
             _set_aside(path, say)
             reason = f"{path} could not be used"
     say(f"Database codes: encoding {len(split)} pictures ({reason})")
-    codes = encoder.encode(split)
-    save_codes(path, codes, wanted)
+    encoded = encoder.encode(split)
+    keep_codes(path, encoded, wanted)
     say(f"Database codes: saved in {path}")
-    return codes
+    return encoded
+
+
+def _still_left_out(
+    record: dict | None, encoder: Encoder, split: Split
+) -> tuple[dict[int, str], list[str]]:
+    """What is wrong with pictures that kept codes leave out; or why they may not be."""
+    rows = (record or {}).get("left_out", [])
+    known = range(len(split))
+    if not isinstance(rows, list) or any(type(row) is not int or row not in known for row in rows):
+        return {}, ["its list of pictures left out is of another list"]
+    if rows and not encoder.loading.skip_bad:
+        return {}, [f"{len(rows)} pictures are left out, which only --on_bad_image skip allows"]
+    left_out = {}
+    for row in rows:
+        try:
+            split.pictures.open(row, encoder.transform.scaling.least_side)
+        except UserError as error:
+            left_out[row] = str(error)
+        else:
+            return {}, [f"{split.pictures.name(row)} was left out and can be read now"]
+    return left_out, []
 
 
 def _set_aside(path: Path, say: Callable[[str], None]) -> None:

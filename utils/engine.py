@@ -74,7 +74,7 @@ def train_one_epoch(
         network: pictures [n, h, w, 3] uint8 → z [n, bit]; already in training mode.
         criterion: (z, labels, rows) → loss.
         optimizer: over the network's parameters, at the epoch's rate.
-        batches: of (pictures, labels, rows); see `utils.loader.Batches`.
+        batches: of arrays (pictures, labels, rows); see `utils.loader.Batches`.
         report_every: steps between two calls of `report`, the first step's being one.
         report: called with (step from 0, the step's loss, the pace since the last call).
 
@@ -82,12 +82,13 @@ def train_one_epoch(
         UserError: a loss is not finite; the message names the step.
     """
     losses: list[paddle.Tensor] = []
-    counts: list[paddle.Tensor] = []
+    counts: list[int] = []
     begin, reader_seconds = time.perf_counter(), 0.0
     waiting_since, pace_since, pace = begin, begin, Pace()
     for step, (pictures, labels, rows) in enumerate(batches):
         waited = time.perf_counter() - waiting_since
-        loss = criterion(network(pictures), labels, rows)
+        pictures, labels, index = map(paddle.to_tensor, (pictures, labels, rows))
+        loss = criterion(network(pictures), labels, index)
         loss.backward()
         # Paddle names the optimizer's states at its first step; without the guard those of a
         # second training in one process get other names, and its saved state fits no other.
@@ -95,7 +96,7 @@ def train_one_epoch(
             optimizer.step()
         optimizer.clear_grad()
         losses.append(loss.detach())
-        counts.append((rows >= 0).sum())
+        counts.append(int((rows >= 0).sum()))
         reader_seconds += waited
         pace.steps += 1
         pace.pictures += len(rows) * distributed.world_size()
@@ -111,11 +112,10 @@ def train_one_epoch(
     return EpochSummary(mean, seen, seconds, reader_seconds, seconds / len(losses))
 
 
-def _mean_over_ranks(losses: list[paddle.Tensor], counts: list[paddle.Tensor]) -> tuple[float, int]:
+def _mean_over_ranks(losses: list[paddle.Tensor], counts: list[int]) -> tuple[float, int]:
     """The mean loss of the pictures of all ranks, and how many pictures there were."""
     values = [_finite(loss, step) for step, loss in enumerate(losses)]
-    sizes = [int(count) for count in counts]
-    mine = np.array([[np.multiply(values, sizes).sum(), np.sum(sizes)]])
+    mine = np.array([[np.multiply(values, counts).sum(), np.sum(counts)]])
     (gathered,) = distributed.gather_arrays(mine)
     weighted, seen = gathered.sum(axis=0)
     return float(weighted / seen), int(seen)
@@ -131,21 +131,24 @@ def _finite(loss: paddle.Tensor, step: int) -> float:
     return value
 
 
-@paddle.no_grad()
-def encode(network: Callable[[paddle.Tensor], paddle.Tensor], batches: Iterable) -> np.ndarray:
+def encode(
+    network: Callable[[np.ndarray], np.ndarray], batches: Iterable
+) -> tuple[np.ndarray, np.ndarray]:
     """Computes the codes of pictures, each rank its share of them; all ranks get all codes.
 
     Args:
         network: pictures [n, h, w, 3] uint8 → z [n, bit]; already in evaluation mode.
-        batches: of (pictures, rows), at least one; a row below 0 is left out.
+        batches: of arrays (pictures, rows), at least one; a row below 0 is left out.
 
     Returns:
-        [n, bit / 8] uint8, packed (`utils.codes.pack_codes`), in the order of the rows.
+        Codes [n, bit / 8] uint8, packed (`utils.codes.pack_codes`), and their rows [n] int64,
+        rising.
 
     Raises:
         UserError: z is not a number (weights that a training has ruined).
     """
-    parts = [(pack_codes(network(pictures).numpy()), rows.numpy()) for pictures, rows in batches]
+    parts = [(pack_codes(network(pictures)), rows) for pictures, rows in batches]
     codes, rows = distributed.gather_arrays(*(np.concatenate(column) for column in zip(*parts)))
-    present = rows >= 0
-    return codes[present][np.argsort(rows[present], kind="stable")]
+    present = np.flatnonzero(rows >= 0)
+    order = present[np.argsort(rows[present], kind="stable")]
+    return codes[order], rows[order]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,22 @@ import paddle
 
 from models import HashNet
 from utils import checkpoint, distributed
+from utils.cache_space import open_cache
 from utils.cards import Card, read_card
-from utils.code_files import save_codes
 from utils.datasets import Split, open_splits, own_rows
-from utils.encoder import Encoder, provenance
+from utils.encoder import Encoder, keep_codes, left_out_of, provenance
 from utils.errors import UserError
 from utils.figures import draw_curves, read_runs
 from utils.files import replacing
+from utils.loader import Loading
 from utils.metrics import RetrievalMetrics, evaluate_retrieval
 from utils.options import Config
-from utils.transforms import evaluation_transform
+from utils.runtime import cores_for_each
+from utils.transforms import Transform, evaluation_transform
+from utils.troubles import Troubles
+
+MOST_THREADS = 16
+"""Loading threads where nothing is said; Python's lock leaves more of them nothing to do."""
 
 
 def build_network(bit: int) -> HashNet:
@@ -33,10 +40,29 @@ def build_network(bit: int) -> HashNet:
         return HashNet(bit)
 
 
-def build_encoder(config: Config, card: Card, network: HashNet) -> Encoder:
+def build_loading(
+    config: Config, card: Card, splits: Sequence[Split], say: Callable[[str], None]
+) -> Loading:
+    """How the pictures of these splits are loaded; says what a cache of them holds and needs."""
+    threads = config.num_workers
+    if threads is None:
+        threads = min(cores_for_each(distributed.world_size()), MOST_THREADS)
+    cache = None
+    if config.cache_dir:
+        scaling = _evaluation_transform(config, card).scaling
+        cache = open_cache(config.cache_dir, scaling, splits, say)
+    return Loading(threads, config.on_bad_image == "skip", cache)
+
+
+def build_encoder(config: Config, card: Card, network: HashNet, loading: Loading) -> Encoder:
     """The encoder for a data set's queries and database."""
-    transform = evaluation_transform(card.resize, config.resize_size, config.crop_size)
-    return Encoder(network, transform, config.batch_size, config.num_workers)
+    return Encoder(network, _evaluation_transform(config, card), config.batch_size, loading)
+
+
+def _evaluation_transform(config: Config, card: Card) -> Transform:
+    return evaluation_transform(
+        card.resize, config.resize_size, config.crop_size, config.fast_decode
+    )
 
 
 def test_and_database(config: Config, card: Card) -> list[Split]:
@@ -104,19 +130,25 @@ def evaluate_weights(config: Config, log: logging.Logger, logs: Path) -> None:
     log.info(f"----- Pretrained: Load model state from {weights}")
     log.info(f"test {len(queries)}")
     log.info(f"database {len(database)}")
-    exclude = rows_to_exclude(queries, database, config.exclude_self, log)
-    encoder = build_encoder(config, card, network)
+    loading = build_loading(config, card, [queries, database], log.info)
+    encoder = build_encoder(config, card, network, loading)
     begin = time.perf_counter()
-    query_codes, database_codes = encoder.encode(queries), encoder.encode(database)
+    coded_queries, coded_database = encoder.encode(queries), encoder.encode(database)
     encoded = time.perf_counter()
-    known = (query_codes, queries.labels, database_codes, database.labels, config.topK)
-    metrics = distributed.first_computes(lambda: evaluate_retrieval(*known, exclude=exclude))
+    queries, database = coded_queries.split, coded_database.split
+    left_out = left_out_of(coded_queries, coded_database)
+    Troubles(loading, log).left_out(left_out)
+    exclude = rows_to_exclude(queries, database, config.exclude_self, log)
+    known = (coded_queries.codes, queries.labels, coded_database.codes, database.labels)
+    metrics = distributed.first_computes(
+        lambda: evaluate_retrieval(*known, config.topK, exclude=exclude)
+    )
     if not distributed.is_first():  # the rest is files
         return
     seconds = {"encoding": encoded - begin, "metrics": time.perf_counter() - encoded}
     made_from = provenance(encoder, database, weights)
     codes_file = Path(config.output_dir, f"database_code_{config.bit}.npy")
-    save_codes(codes_file, database_codes, made_from)
+    keep_codes(codes_file, coded_database, made_from)
     log.info(f"Database codes: {codes_file}")
     protocol = {
         "queries": {**queries.origin, "rows": len(queries)},
@@ -131,6 +163,7 @@ def evaluate_weights(config: Config, log: logging.Logger, logs: Path) -> None:
         "dataset": card.name,
         **metrics.as_dict(),
         "protocol": protocol,
+        "left_out": left_out,
         "versions": {"paddle": paddle.__version__, "numpy": np.__version__},
         "seconds": seconds,
     }

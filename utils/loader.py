@@ -1,59 +1,45 @@
-"""Batches of a split: order, augmentation and sharding, from Paddle's own loader."""
+"""Batches of a split: order, augmentation and sharding; pictures loaded ahead, in threads."""
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-import paddle
-from PIL import Image
+from paddle.io import BatchSampler
 
 from utils import distributed
 from utils.datasets import Split
 from utils.errors import UserError
+from utils.picture_cache import PictureCache
+from utils.prefetch import prepared
+from utils.transforms import Transform
 
-Transform = Callable[[Image.Image, "np.random.Generator | None"], np.ndarray]
-
-
-class _Examples(paddle.io.Dataset):
-    """A split's transformed pictures; what a row gives depends on (seed, epoch, row) alone."""
-
-    def __init__(self, split: Split, transform: Transform, with_labels: bool, seed: int):
-        super().__init__()
-        self.epoch = 0
-        self._split, self._transform = split, transform
-        self._with_labels, self._seed = with_labels, seed
-
-    def __len__(self) -> int:
-        return len(self._split)
-
-    def __getitem__(self, row: int) -> tuple | Exception:
-        source = row if row >= 0 else ~row  # see `GlobalBatchSampler`
-        rng = np.random.default_rng([self._seed, self.epoch, source])
-        try:
-            picture = self._transform(self._split.pictures.open(source), rng)
-        except Exception as error:
-            return error  # raised where the batch arrives, see `_collate`
-        return (picture, self._split.labels[source], row) if self._with_labels else (picture, row)
+PART = 8
+"""Pictures that a thread takes at a time, at most."""
+BATCHES_AHEAD = 2
+REPLACEMENTS = 100
+"""How many pictures are tried in place of a bad one."""
 
 
-def _collate(examples: list) -> list[np.ndarray]:
-    """Stacks examples; an error among them becomes a batch of one array, its text.
+@dataclass(frozen=True)
+class Loading:
+    """How pictures are loaded. Threads and cache change nothing but speed.
 
-    Paddle's loader must not see exceptions: without workers it would wait for ever for the batch,
-    and with workers it would wrap the message in its own.
+    Attributes:
+        threads: that load pictures ahead; 0: the caller's own loads each batch when asked.
+        skip_bad: a picture that cannot be read is replaced in training and left out elsewhere;
+            else it is an error.
+        cache: keeps scaled pictures, made with the transforms' scaling; None: nothing is kept.
     """
-    for example in examples:
-        if isinstance(example, UserError):
-            return [np.frombuffer(str(example).encode(), dtype=np.uint8)]
-        if isinstance(example, Exception):
-            text = "".join(traceback.format_exception(None, example, example.__traceback__))
-            return [np.frombuffer(text.encode(), dtype=np.int8)]
-    return [np.stack(column) for column in zip(*examples)]
+
+    threads: int = 0
+    skip_bad: bool = False
+    cache: PictureCache | None = None
 
 
-class GlobalBatchSampler(paddle.io.BatchSampler):
+class GlobalBatchSampler(BatchSampler):
     """Cuts an epoch's order into global batches, and each of them into the ranks' shares.
 
     The global batches are those of one process whose batch is `ranks · batch_size`. All shares of
@@ -96,26 +82,37 @@ class GlobalBatchSampler(paddle.io.BatchSampler):
             yield batch[self._rank * share : (self._rank + 1) * share]
 
 
+class _Batch(NamedTuple):
+    """A batch in the making: each row's picture is written into its place."""
+
+    pictures: np.ndarray
+    rows: np.ndarray
+
+
 class Batches:
-    """A split's batches, loaded by worker processes; iterate once an epoch.
+    """A split's batches; iterate once an epoch.
 
     The rows are shuffled anew from (seed, epoch) for training and stand in list order otherwise.
-    This is the only place that shards rows over ranks. The number of workers changes nothing but
-    speed.
+    This is the only place that shards rows over ranks. What a row gives depends on (seed, epoch,
+    row) alone. So does the picture that takes a bad one's place in training, with its own labels
+    and row; it may stand in the epoch's order too, and then comes twice.
 
     Args:
         split: the pictures and labels.
-        transform: RGB picture → [h, w, 3] uint8.
+        transform: RGB picture → [side, side, 3] uint8.
         batch_size: pictures a batch and rank; the last batch may be smaller.
-        num_workers: loading processes; 0 loads in this one.
+        loading: threads, cache, what to do about bad pictures.
         training: shuffled, with labels; else in list order, without.
         seed: of order and augmentation.
         shared: each rank gets its share of the rows; else every rank gets all of them.
 
     Yields:
-        In training (pictures [n, h, w, 3] uint8, labels [n, num_class] uint8, rows [n] int64),
-        else (pictures, rows), as tensors. Rows below 0 fill up a share and count nowhere
-        (`GlobalBatchSampler`).
+        In training (pictures [n, side, side, 3] uint8, labels [n, num_class] uint8, rows [n]
+        int64), else (pictures, rows): arrays of their own. Rows below 0 count nowhere: they fill
+        up a share (`GlobalBatchSampler`), or their picture could not be read.
+
+    Attributes:
+        bad: what was wrong with each bad picture met so far on this rank, by row.
 
     Raises:
         UserError: a picture is missing or damaged.
@@ -126,39 +123,96 @@ class Batches:
         split: Split,
         transform: Transform,
         batch_size: int,
-        num_workers: int = 0,
+        loading: Loading | None = None,
         training: bool = False,
         seed: int = 0,
         shared: bool = True,
     ):
-        self._examples = _Examples(split, transform, training, seed)
-        self._seed = seed
+        self.bad: dict[int, str] = {}
+        self._split, self._transform = split, transform
+        self._loading = loading or Loading()
+        self._training, self._seed, self._epoch = training, seed, 0
         ranks, rank = (distributed.world_size(), distributed.rank()) if shared else (1, 0)
         self._sampler = GlobalBatchSampler(len(split), batch_size, ranks, rank, training)
-        self._loader = paddle.io.DataLoader(
-            self._examples,
-            batch_sampler=self._sampler,
-            num_workers=num_workers if len(self._sampler) > 1 else 0,
-            collate_fn=_collate,
-            # Paddle 3.3.1's hand-over through shared memory was seen to wait for ever after a fork.
-            use_shared_memory=False,
-        )
 
     def __len__(self) -> int:
         return len(self._sampler)
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch whose order and augmentation the next iteration gives."""
-        self._examples.epoch = epoch
+        self._epoch = epoch
         self._sampler.set_seed(derived_seed(self._seed, epoch))
 
-    def __iter__(self) -> Iterator[list[paddle.Tensor]]:
-        for batch in self._loader:
-            if len(batch) == 1:
-                text = batch[0].numpy()
-                kind = UserError if text.dtype == np.uint8 else RuntimeError
-                raise kind(text.tobytes().decode())
-            yield batch
+    def all_bad(self) -> dict[int, str]:
+        """`bad` of all ranks, in the order of rows; they call it together."""
+        bad: dict[int, str] = {}
+        for found in distributed.gather_objects(self.bad):
+            bad.update(found)
+        return dict(sorted(bad.items()))
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
+        threads = self._loading.threads
+        ahead = max(BATCHES_AHEAD, -(-2 * threads * PART // self._sampler.batch_size))
+        empty = map(self._empty_batch, self._sampler)
+        for batch in prepared(empty, self._parts, self._load, threads, ahead):
+            if self._training:
+                labels = self._split.labels[np.where(batch.rows >= 0, batch.rows, ~batch.rows)]
+                yield batch.pictures, labels, batch.rows
+            else:
+                yield batch.pictures, batch.rows
+
+    def _empty_batch(self, rows: list[int]) -> _Batch:
+        side = self._transform.crop_size
+        return _Batch(np.empty((len(rows), side, side, 3), np.uint8), np.array(rows, np.int64))
+
+    def _parts(self, batch: _Batch) -> Iterator[range]:
+        size, threads = len(batch.rows), max(1, self._loading.threads)
+        step = min(PART, -(-size // threads))
+        return (range(begin, min(begin + step, size)) for begin in range(0, size, step))
+
+    def _load(self, batch: _Batch, places: range) -> None:
+        for place in places:
+            row = int(batch.rows[place])
+            source = row if row >= 0 else ~row
+            rng = self._rng(source) if self._training else None
+            try:
+                batch.pictures[place] = self._read(source, rng)
+            except UserError as error:
+                if not self._loading.skip_bad:
+                    raise
+                self.bad[source] = str(error)
+                if self._training and row >= 0:
+                    batch.rows[place], batch.pictures[place] = self._another(source)
+                else:
+                    batch.rows[place], batch.pictures[place] = ~source, 0
+
+    def _rng(self, *numbers: int) -> np.random.Generator:
+        return np.random.default_rng([self._seed, self._epoch, *numbers])
+
+    def _read(self, row: int, rng: np.random.Generator | None) -> np.ndarray:
+        pictures, cache, scaling = (
+            self._split.pictures,
+            self._loading.cache,
+            self._transform.scaling,
+        )
+        if cache is None:
+            return self._transform(pictures.open(row, scaling.least_side), rng)
+        key = pictures.key(row)
+        scaled = cache.get(key)
+        if scaled is None:
+            scaled = scaling(pictures.open(row, scaling.least_side))
+            cache.add(key, scaled)
+        return self._transform.cut(scaled, rng)
+
+    def _another(self, bad: int) -> tuple[int, np.ndarray]:
+        rng = self._rng(bad, 1)
+        for _ in range(REPLACEMENTS):
+            row = int(rng.integers(len(self._split)))
+            try:
+                return row, self._read(row, rng)
+            except UserError as error:
+                self.bad[row] = str(error)
+        raise UserError(f"{self.bad[bad]}; nor can {REPLACEMENTS} others that were tried instead")
 
 
 def derived_seed(*numbers: int) -> int:

@@ -95,8 +95,35 @@ class Config:
     batch_size: int = option(
         64, DATA, "pictures a step, on each device", ALL, short=("-bs",), minimum=1
     )
-    num_workers: int = option(
-        2, DATA, "processes that load pictures; 0: the main one", ALL, minimum=0
+    num_workers: int | None = option(
+        None,
+        DATA,
+        "threads that load pictures ahead; 0: none, each batch is loaded when it is needed "
+        "(default: the cores, shared by processes, 16 at most)",
+        ALL,
+        kind=int,
+        minimum=0,
+    )
+    on_bad_image: str = option(
+        "error",
+        DATA,
+        "a missing or damaged picture: 'error' stops; 'skip' trains on another one in its place, "
+        "leaves it out of codes and metrics, and says so",
+        ALL,
+        choices=("error", "skip"),
+    )
+    cache_dir: str | None = option(
+        None,
+        DATA,
+        "folder that keeps decoded and scaled pictures, about 0.3 MB each (default: none)",
+        ALL,
+        kind=str,
+    )
+    fast_decode: bool = option(
+        False,
+        DATA,
+        "decode large JPEG files at 1/2, 1/4 or 1/8 of their size; faster, other codes",
+        ALL,
     )
     sampling: str = option(
         "shard",

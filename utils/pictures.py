@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -22,19 +24,27 @@ class Pictures(Protocol):
     def name(self, row: int) -> str:
         """What to call the picture in front of people: its path where it has one."""
 
-    def open(self, row: int) -> Image.Image:
-        """The picture, RGB."""
+    def open(self, row: int, least_side: int = 0) -> Image.Image:
+        """The picture, RGB; see `open_picture`."""
+
+    def size(self, row: int) -> tuple[int, int]:
+        """Width and height, without decoding."""
+
+    def key(self, row: int) -> bytes:
+        """16 bytes that change with the picture."""
 
     def copy(self, row: int, folder: Path) -> Path:
         """Puts a copy of the picture into a folder and returns its path."""
 
 
-def open_picture(path: Path, where: str = "") -> Image.Image:
+def open_picture(path: Path, where: str = "", least_side: int = 0) -> Image.Image:
     """Opens a picture file as RGB.
 
     Args:
         path: the file.
         where: what names it, for the message, such as a list's line.
+        least_side: a JPEG file is decoded at 1/2, 1/4 or 1/8 of its size, as long as its short
+            side keeps this many pixels; 0: whole.
 
     Raises:
         UserError: the file is missing, or is not a picture that Pillow can decode.
@@ -42,7 +52,10 @@ def open_picture(path: Path, where: str = "") -> Image.Image:
     named = f" (named in {where})" if where else ""
     try:
         with Image.open(path) as picture:
-            return picture.convert("RGB")
+            if least_side:
+                picture.draft(picture.mode, (least_side, least_side))
+            picture.load()
+            return picture if picture.mode == "RGB" else picture.convert("RGB")
     except FileNotFoundError as error:
         raise UserError(f"{path}: the picture is missing{named}") from error
     except UnidentifiedImageError as error:
@@ -70,10 +83,28 @@ class PictureFiles:
         """The picture's path."""
         return self._paths[row]
 
-    def open(self, row: int) -> Image.Image:
+    def open(self, row: int, least_side: int = 0) -> Image.Image:
         """The picture, RGB; a bad one is a `UserError` that names the list's line."""
         line = "" if self._lines is None else f", line {self._lines[row]}"
-        return open_picture(Path(self._paths[row]), self._source + line)
+        return open_picture(Path(self._paths[row]), self._source + line, least_side)
+
+    def size(self, row: int) -> tuple[int, int]:
+        """Width and height, from the file's head."""
+        try:
+            with Image.open(self._paths[row]) as picture:
+                return picture.size
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise UserError(f"{self._paths[row]}: not a picture") from error
+
+    def key(self, row: int) -> bytes:
+        """Changes with the file's path, size and time of change."""
+        path = os.path.abspath(self._paths[row])
+        try:
+            found = os.stat(path)
+            version = f"{found.st_size} {found.st_mtime_ns}"
+        except (OSError, ValueError):  # opening it will tell
+            version = "missing"
+        return _digest(f"{version} {path}".encode("utf-8", "surrogateescape"))
 
     def copy(self, row: int, folder: Path) -> Path:
         """Copies the file, byte for byte; a file of that name with other content stays."""
@@ -95,15 +126,62 @@ class PictureArray:
         """What to call the picture."""
         return self._names[row]
 
-    def open(self, row: int) -> Image.Image:
+    def open(self, row: int, least_side: int = 0) -> Image.Image:
         """The picture, RGB."""
         return Image.fromarray(self._pictures[row])
+
+    def size(self, row: int) -> tuple[int, int]:
+        """Width and height."""
+        return self._pictures.shape[2], self._pictures.shape[1]
+
+    def key(self, row: int) -> bytes:
+        """Changes with the pixels."""
+        return _digest(self._pictures[row].tobytes())
 
     def copy(self, row: int, folder: Path) -> Path:
         """Writes the picture as PNG; a file of that name with other content stays."""
         png = io.BytesIO()
         self.open(row).save(png, format="PNG")
         return _write_beside_others(folder / Path(self._names[row]).name, png.getvalue())
+
+
+class ChosenPictures:
+    """Some of the rows of other pictures.
+
+    Args:
+        pictures: all of them.
+        rows: which are chosen, in the order they get here.
+    """
+
+    def __init__(self, pictures: Pictures, rows: np.ndarray):
+        self._pictures, self._rows = pictures, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def name(self, row: int) -> str:
+        """What to call the picture."""
+        return self._pictures.name(self._rows[row])
+
+    def open(self, row: int, least_side: int = 0) -> Image.Image:
+        """The picture, RGB."""
+        return self._pictures.open(self._rows[row], least_side)
+
+    def size(self, row: int) -> tuple[int, int]:
+        """Width and height."""
+        return self._pictures.size(self._rows[row])
+
+    def key(self, row: int) -> bytes:
+        """Changes with the picture."""
+        return self._pictures.key(self._rows[row])
+
+    def copy(self, row: int, folder: Path) -> Path:
+        """Puts a copy of the picture into a folder."""
+        return self._pictures.copy(self._rows[row], folder)
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def _write_beside_others(path: Path, content: bytes) -> Path:

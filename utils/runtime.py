@@ -29,8 +29,7 @@ def start_paddle(cpu_threads: int = 0, processes: int = 0) -> None:
     """
     if cpu_threads:
         os.environ["OMP_NUM_THREADS"] = str(cpu_threads)
-    sharing = processes or int(os.environ.get("PADDLE_LOCAL_SIZE", 1))
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // sharing)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores_for_each(processes)))
     if _has_avx2_amd():
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
     os.environ.setdefault("GLOG_minloglevel", "2")
@@ -58,6 +57,16 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def cores_for_each(processes: int = 0) -> int:
+    """Cores for each of the processes that share this machine.
+
+    Args:
+        processes: how many were started here; 0: one, or a launcher's.
+    """
+    sharing = processes or int(os.environ.get("PADDLE_LOCAL_SIZE", 1))
+    return max(1, usable_cores() // sharing)
 
 
 def has_launcher() -> bool:

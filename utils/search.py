@@ -111,12 +111,13 @@ def search(
     if len(database_codes) != len(database):
         raise UserError(f"{len(database_codes)} database codes for {len(database)} pictures")
     distances, rows = nearest(query_codes, database_codes, topk)
+    list_rows = np.arange(len(database)) if database.list_rows is None else database.list_rows
     return [
         [
             Match(
                 rank=rank,
                 distance=int(distance),
-                row=int(row),
+                row=int(list_rows[row]),
                 picture=database.pictures.name(int(row)),
                 relevant=None if labels is None else bool((labels & database.labels[row]).any()),
             )

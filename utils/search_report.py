@@ -28,7 +28,7 @@ def report_search(
         query: its row in `queries`.
         queries: the query pictures.
         matches: what it has found, nearest first; at least one.
-        database: the pictures found in.
+        database: the pictures found in, all of the list.
         folder: where the files go.
         say: takes a line for the user.
 

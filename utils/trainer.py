@@ -19,6 +19,7 @@ from utils.config import TRAIN_COMMAND, config_as_yaml
 from utils.datasets import open_splits
 from utils.evaluator import (
     build_encoder,
+    build_loading,
     build_network,
     evaluate_weights,
     rows_to_exclude,
@@ -38,6 +39,7 @@ from utils.optimizers import build_optimizer
 from utils.options import Config
 from utils.runtime import choose_device
 from utils.transforms import training_transform
+from utils.troubles import Troubles
 from utils.validation import Validation
 
 INDIFFERENT_LOSS = 2 * math.log(2)
@@ -89,17 +91,21 @@ class Training:
             card, ["train"], config.data_path, config.list_path, config.num_class, config.seed
         )
         queries, database = test_and_database(config, card)
+        loading = build_loading(config, card, [train, queries, database], log.info)
+        self.troubles = Troubles(loading, log)
         self.batches = Batches(
             train,
-            training_transform(card.resize, config.resize_size, config.crop_size),
+            training_transform(
+                card.resize, config.resize_size, config.crop_size, config.fast_decode
+            ),
             config.batch_size,
-            config.num_workers,
+            loading,
             training=True,
             seed=sampling_seed(config),
             shared=config.sampling == "shard",
         )
         self.network = build_network(config.bit)
-        encoder = build_encoder(config, card, self.network)
+        encoder = build_encoder(config, card, self.network, loading)
         self.criterion = HashNetLoss(
             config.bit,
             len(train),
@@ -170,7 +176,8 @@ class Training:
         self.progress = replace(self.progress, epoch=epoch)
         if last or epoch % config.eval_epoch == 0:
             self.log.info(f"----- Validation after Epoch: {epoch}")
-            values["map"] = self.validation.map()
+            values["map"] = self._validate()
+            values["left_out"] = self.validation.left_out
             self._keep_best(epoch, values["map"])
             values["best_map"] = self.progress.best_map
             values["best_epoch"] = self.progress.best_epoch
@@ -212,11 +219,17 @@ class Training:
             "scale": self.criterion.scale,
             **asdict(summary),
             "pictures_per_second": summary.pictures / summary.seconds,
+            "replaced": self.troubles.replaced(self.batches),
         }
+
+    def _validate(self) -> float:
+        value = self.validation.map()
+        self.troubles.left_out(self.validation.left_out)
+        return value
 
     def _validate_start(self, chance: float) -> float:
         self.log.info("----- Validation before training")
-        value = self.validation.map()
+        value = self._validate()
         self.log.info(f"Before training: MAP:{value:.3f}, chance:{chance:.3f}")
         row = {"run": self.started, "epoch": self.progress.epoch, "map": value, "chance": chance}
         append_metrics(self.logs / f"metrics_{self.config.bit}.jsonl", row)

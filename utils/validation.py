@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from utils import distributed
-from utils.datasets import Split
-from utils.encoder import Encoder
+from utils.datasets import Split, own_rows
+from utils.encoder import Encoder, left_out_of
 from utils.metrics import mean_average_precision
 from utils.relevance import relevant_share
 
@@ -20,6 +20,9 @@ class Validation:
         database: n database pictures.
         topk: K of MAP@K; -1: all.
         exclude: [n_q] int64, the database row each query leaves out, or None.
+
+    Attributes:
+        left_out: of each split, what was wrong with the pictures that the newest score leaves out.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class Validation:
         self._encoder = encoder
         self._queries, self._database = queries, database
         self._topk, self._exclude = topk, exclude
+        self.left_out: dict[str, list[str]] = {}
 
     def chance(self) -> float:
         """The MAP of a random order: the mean share of relevant database pictures."""
@@ -42,13 +46,17 @@ class Validation:
         """MAP@K, the same on every rank; all ranks call it together."""
         queries = self._encoder.encode(self._queries)
         database = self._encoder.encode(self._database)
+        self.left_out = left_out_of(queries, database)
+        exclude = self._exclude
+        if self.left_out and exclude is not None:
+            exclude = own_rows(queries.split, database.split)
         return distributed.first_computes(
             lambda: mean_average_precision(
-                queries,
-                self._queries.labels,
-                database,
-                self._database.labels,
+                queries.codes,
+                queries.split.labels,
+                database.codes,
+                database.split.labels,
                 self._topk,
-                exclude=self._exclude,
+                exclude=exclude,
             )
         )
