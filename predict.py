@@ -21,17 +21,18 @@ def main() -> int:
     from utils import checkpoint  # what imports Paddle comes after its start
     from utils.cards import read_card
     from utils.datasets import loose_pictures
-    from utils.encoder import stored_or_new_codes
+    from utils.encoder import identity_of
     from utils.evaluator import (
         build_encoder,
         build_loading,
         build_network,
         default_weights,
         test_and_database,
+        transform_of,
     )
     from utils.runtime import choose_device
-    from utils.search import find_pictures, known_labels, search
-    from utils.search_report import report_search
+    from utils.search import find_pictures
+    from utils.search_session import answer_queries
 
     queries = loose_pictures(find_pictures(config.img), "--img")
     choose_device(config.device)
@@ -40,26 +41,21 @@ def main() -> int:
     network = build_network(config.bit)
     weights = checkpoint.load_weights(default_weights(config), network)
     say(f"----- Pretrained: Load model state from {weights}")
-    encoder = build_encoder(
-        config, card, network, build_loading(config, card, [queries, database], say)
+    transform = transform_of(config, card)
+    loading = build_loading(config, transform, [queries, database], say)
+    found = answer_queries(
+        queries,
+        labelled,
+        database,
+        build_encoder(config, network, transform, loading),
+        identity_of(weights),
+        Path(config.output_dir, f"database_code_{config.bit}.npy"),
+        config.bit,
+        config.topk,
+        Path(config.save_path),
+        say,
     )
-    asked = encoder.encode(queries)
-    codes_file = Path(config.output_dir, f"database_code_{config.bit}.npy")
-    known = stored_or_new_codes(codes_file, encoder, database, weights, config.bit, say)
-    for problem in (*asked.left_out.values(), *known.left_out.values()):
-        say(f"Left out: {problem}")
-    paths = [Path(asked.split.pictures.name(row)) for row in range(len(asked.split))]
-    labels = known_labels(paths, [labelled, database])
-    results = search(asked.codes, labels, known.codes, known.split, config.topk)
-    sheets = [
-        report_search(query, asked.split, matches, database, Path(config.save_path), say)
-        for query, matches in enumerate(results)
-    ]
     if config.json:
-        found = [
-            {"query": str(path), "sheet": str(sheet), "matches": [m.as_dict() for m in matches]}
-            for path, sheet, matches in zip(paths, sheets, results)
-        ]
         print(json.dumps({"bit": config.bit, "results": found}, indent=2, ensure_ascii=False))
     return 0
 

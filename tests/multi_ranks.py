@@ -12,6 +12,7 @@ from PIL import Image
 from small_network import SmallHashNet, values
 
 from utils import distributed
+from utils.codes import pack_codes
 from utils.datasets import Split
 from utils.engine import encode, train_one_epoch
 from utils.errors import UserError
@@ -93,7 +94,7 @@ def train(task: dict[str, Any]) -> None:
     small.eval()
     with paddle.no_grad():
         codes, rows = encode(
-            lambda pictures: small(paddle.to_tensor(pictures)).numpy(),
+            lambda pictures: pack_codes(small(paddle.to_tensor(pictures)).numpy()),
             Batches(split, Square(SIDE), task["batch"], loading),
         )
     found = {

@@ -11,8 +11,9 @@ from conftest import drawn_picture, write_data_set
 from PIL import Image
 from test_datasets import open_train
 
+from utils.coders import DygraphCoder
 from utils.codes import pack_codes
-from utils.encoder import Encoder, stored_or_new_codes
+from utils.encoder import Encoder, identity_of, provenance, stored_or_new_codes
 from utils.errors import UserError
 from utils.loader import Batches, Loading
 from utils.picture_cache import PictureCache
@@ -90,7 +91,7 @@ class Colours(paddle.nn.Layer):
 
 def encoder(loading=SKIP, batch_size=4):
     """An encoder of 24×24 pictures to 8 bits."""
-    return Encoder(Colours(), CenterCrop(36, 24), batch_size, loading)
+    return Encoder(DygraphCoder(Colours()), CenterCrop(36, 24), batch_size, loading)
 
 
 def codes_of(split, rows):
@@ -130,7 +131,7 @@ def test_encoding_computes_no_gradients(split):
             z.append(super().forward(paddle.flatten(pictures, 1)))
             return z[-1]
 
-    Encoder(Linear(24 * 24 * 3, 8), CenterCrop(36, 24), 4, SKIP).encode(split)
+    Encoder(DygraphCoder(Linear(24 * 24 * 3, 8)), CenterCrop(36, 24), 4, SKIP).encode(split)
     assert z[0].stop_gradient
 
 
@@ -163,7 +164,9 @@ def kept(split, tmp_path):
 
     def codes(loading=SKIP):
         said.clear()
-        return stored_or_new_codes(path, encoder(loading), split, weights, 8, said.append), said
+        made = encoder(loading)
+        made_from = provenance(made, split, identity_of(weights))
+        return stored_or_new_codes(path, made, split, 8, made_from, said.append), said
 
     codes()
     return path, codes

@@ -15,7 +15,7 @@ import yaml
 
 from utils.cards import Card, read_card, read_yaml_mapping
 from utils.errors import UserError
-from utils.options import PREDICT, TRAIN, TRAIN_MULTI, Config, Option
+from utils.options import EXPORT, INFER, PREDICT, TRAIN, TRAIN_MULTI, Config, Option
 
 _NOT_GIVEN = object()
 _OPTIONS: dict[str, Option] = {f.name: f.metadata["option"] for f in fields(Config)}
@@ -53,6 +53,21 @@ PREDICT_COMMAND = Command(
     """\
   python predict.py --bit 64 --dataset coco_lite --img my_picture.jpg
   python predict.py --bit 64 --data_path DIR --img my_picture.jpg --save_path ./output""",
+)
+EXPORT_COMMAND = Command(
+    EXPORT,
+    "Exports trained weights as a model for Paddle Inference.",
+    """\
+  python export_model.py --bit 64 --pretrained output/weights_64 --save-inference-dir DIR
+  python export_model.py --bit 64 --input uint8 --output codes   (raw pictures in, codes out)""",
+)
+INFER_COMMAND = Command(
+    INFER,
+    "Finds the database pictures nearest to a query picture, through an exported model.",
+    """\
+  python deploy/inference_python/infer.py --bit 64 --model-dir DIR --img-path my_picture.jpg
+  python deploy/inference_python/infer.py --bit 64 --model-dir DIR --img-path my_folder \\
+      --batch-size 8 --benchmark True""",
 )
 
 
@@ -100,19 +115,30 @@ def build_parser(command: Command) -> argparse.ArgumentParser:
     return parser
 
 
+_METAVARS = {int: "N", float: "X", bool: "True|False"}
+
+
+def _true_or_false(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"expected True or False, found {text!r}")
+    return text.lower() == "true"
+
+
 def _add(group, name: str, option: Option, default: Any) -> None:
     text = option.help
-    if default is not None and option.kind is not bool and "default" not in text:
+    is_switch = option.kind is bool and not option.valued
+    if default not in (None, ()) and not is_switch and "default" not in text:
         text += f" (default: {default})"
     details: dict[str, Any] = {"dest": name, "default": _NOT_GIVEN, "help": text}
-    if option.kind is bool:
+    if is_switch:
         details["action"] = "store_true"
     else:
-        details.update(type=option.kind, choices=option.choices)
+        kind = _true_or_false if option.valued else option.kind
+        details.update(type=kind, choices=option.choices)
         if option.many:
             details["nargs"] = "+"
         if not option.choices:
-            details["metavar"] = {int: "N", float: "X"}.get(option.kind, "PATH")
+            details["metavar"] = _METAVARS.get(option.kind, "PATH")
     group.add_argument(*option.short, _flag(name), **details)
 
 

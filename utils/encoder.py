@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,23 +13,13 @@ import paddle
 from models.normalization import PictureNormalization
 from utils import engine
 from utils.code_files import load_codes, provenance_differences, save_codes
+from utils.coders import Coder
 from utils.datasets import Split
 from utils.errors import UserError
 from utils.files import sha256_of_file
 from utils.loader import Batches, Loading
 from utils.logger import progress
 from utils.transforms import Transform
-
-
-@contextlib.contextmanager
-def evaluation_mode(network: paddle.nn.Layer) -> Iterator[None]:
-    """No dropout inside the block; the mode before it comes back after."""
-    was_training = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train() if was_training else network.eval()
 
 
 @dataclass(frozen=True)
@@ -49,10 +38,13 @@ class Encoded:
 
 
 class Encoder:
-    """Encodes what it is given; the network stays as it is.
+    """Encodes what it is given.
+
+    A `with` block around several calls fixes the weights for all of them, and prepares what
+    runs the network once; without one, each call does.
 
     Args:
-        network: normalised pictures [n, 3, h, w] float32 → z [n, bit].
+        coder: runs the network.
         transform: the evaluation transform, RGB picture → [h, w, 3] uint8.
         batch_size: pictures at a time.
         loading: how pictures are loaded.
@@ -60,19 +52,25 @@ class Encoder:
 
     def __init__(
         self,
-        network: paddle.nn.Layer,
+        coder: Coder,
         transform: Transform,
         batch_size: int,
         loading: Loading | None = None,
     ):
         self.transform, self.loading = transform, loading or Loading()
-        self._network = network
-        self._normalize = PictureNormalization()
+        self.coder = coder
         self._batch_size = batch_size
+        self._blocks = 0
 
-    @paddle.no_grad()
-    def _forward(self, pictures: np.ndarray) -> np.ndarray:
-        return self._network(self._normalize(paddle.to_tensor(pictures))).numpy()
+    def __enter__(self) -> None:
+        if not self._blocks:
+            self.coder.__enter__()
+        self._blocks += 1
+
+    def __exit__(self, *error: object) -> None:
+        self._blocks -= 1
+        if not self._blocks:
+            self.coder.__exit__(*error)
 
     def network_input(self, split: Split, count: int) -> paddle.Tensor:
         """The first `count` pictures of a split as the network sees them, [n, 3, h, w] float32.
@@ -90,7 +88,7 @@ class Encoder:
                 break
         if not len(pixels):
             raise _none_readable(split, batches.bad)
-        return self._normalize(paddle.to_tensor(pixels[:count]))
+        return PictureNormalization()(paddle.to_tensor(pixels[:count]))
 
     def encode(self, split: Split) -> Encoded:
         """Codes of a split, in its order; all ranks call it together.
@@ -99,9 +97,9 @@ class Encoder:
             UserError: a picture is missing or damaged; where such are left out: all are.
         """
         batches = Batches(split, self.transform, self._batch_size, self.loading)
-        with evaluation_mode(self._network):
+        with self:
             encoding = progress(batches, f"encoding {split.name}")
-            codes, rows = engine.encode(self._forward, encoding)
+            codes, rows = engine.encode(self.coder, encoding)
         if len(rows) == len(split):
             return Encoded(codes, split, {})
         left_out = batches.all_bad()
@@ -119,20 +117,25 @@ def _none_readable(split: Split, bad: dict[int, str]) -> UserError:
     return UserError(f"{bad[min(bad)]}; nor can any other of the {len(split)} pictures be used")
 
 
-def provenance(encoder: Encoder, split: Split, weights: Path) -> dict[str, str]:
+def provenance(encoder: Encoder, split: Split, weights: dict[str, str]) -> dict[str, str]:
     """What a code file's codes depend on, to be kept beside them.
 
     Args:
-        encoder: its transform counts.
+        encoder: its transform and its precision count.
         split: its list counts.
-        weights: file of the encoder's weights.
+        weights: `identity_of` the encoder's weights.
     """
     return {
         **split.origin,
-        "weights": weights.name,
-        "weights_sha256": sha256_of_file(weights),
+        **weights,
         "transform": str(encoder.transform),
+        "precision": encoder.coder.precision,
     }
+
+
+def identity_of(weights: Path) -> dict[str, str]:
+    """A weights file's name and hash."""
+    return {"weights": weights.name, "weights_sha256": sha256_of_file(weights)}
 
 
 def keep_codes(path: Path, encoded: Encoded, made_from: dict[str, str]) -> None:
@@ -148,7 +151,12 @@ def keep_codes(path: Path, encoded: Encoded, made_from: dict[str, str]) -> None:
 
 
 def stored_or_new_codes(
-    path: Path, encoder: Encoder, split: Split, weights: Path, bit: int, say: Callable[[str], None]
+    path: Path,
+    encoder: Encoder,
+    split: Split,
+    bit: int,
+    made_from: dict,
+    say: Callable[[str], None],
 ) -> Encoded:
     """The codes kept at `path` where they are for these weights and this list, else new ones.
 
@@ -159,18 +167,17 @@ def stored_or_new_codes(
         path: `database_code_{bit}.npy`.
         encoder: makes new codes.
         split: the database.
-        weights: file of the encoder's weights.
         bit: length of the codes.
+        made_from: what they must be of, see `provenance`.
         say: takes a line for the user.
     """
-    wanted = provenance(encoder, split, weights)
     reason = f"{path} is not there yet"
     if path.is_file():
         try:
             codes, found = load_codes(path, bit)
             if found is None:
                 _set_aside(path, say)
-            differences = provenance_differences(found, wanted)
+            differences = provenance_differences(found, made_from)
             left_out, stale = _still_left_out(found, encoder, split)
             differences += stale
             if not differences and len(codes) + len(left_out) == len(split):
@@ -183,7 +190,7 @@ def stored_or_new_codes(
             reason = f"{path} could not be used"
     say(f"Database codes: encoding {len(split)} pictures ({reason})")
     encoded = encoder.encode(split)
-    keep_codes(path, encoded, wanted)
+    keep_codes(path, encoded, made_from)
     say(f"Database codes: saved in {path}")
     return encoded
 

@@ -10,7 +10,6 @@ import numpy as np
 import paddle
 
 from utils import distributed
-from utils.codes import pack_codes
 from utils.errors import UserError
 
 
@@ -132,22 +131,21 @@ def _finite(loss: paddle.Tensor, step: int) -> float:
 
 
 def encode(
-    network: Callable[[np.ndarray], np.ndarray], batches: Iterable
+    to_codes: Callable[[np.ndarray], np.ndarray], batches: Iterable
 ) -> tuple[np.ndarray, np.ndarray]:
     """Computes the codes of pictures, each rank its share of them; all ranks get all codes.
 
     Args:
-        network: pictures [n, h, w, 3] uint8 → z [n, bit]; already in evaluation mode.
+        to_codes: pictures [n, h, w, 3] uint8 → packed codes [n, bit / 8] uint8 (`utils.coders`).
         batches: of arrays (pictures, rows), at least one; a row below 0 is left out.
 
     Returns:
-        Codes [n, bit / 8] uint8, packed (`utils.codes.pack_codes`), and their rows [n] int64,
-        rising.
+        Codes [n, bit / 8] uint8, and their rows [n] int64, rising.
 
     Raises:
-        UserError: z is not a number (weights that a training has ruined).
+        UserError: the network's output is not a number (weights that a training has ruined).
     """
-    parts = [(pack_codes(network(pictures)), rows) for pictures, rows in batches]
+    parts = [(to_codes(pictures), rows) for pictures, rows in batches]
     codes, rows = distributed.gather_arrays(*(np.concatenate(column) for column in zip(*parts)))
     present = np.flatnonzero(rows >= 0)
     order = present[np.argsort(rows[present], kind="stable")]

@@ -15,14 +15,16 @@ from models import HashNet
 from utils import checkpoint, distributed
 from utils.cache_space import open_cache
 from utils.cards import Card, read_card
+from utils.coders import Coder, DygraphCoder, InferenceCoder
 from utils.datasets import Split, open_splits, own_rows
-from utils.encoder import Encoder, keep_codes, left_out_of, provenance
+from utils.encoder import Encoder, identity_of, keep_codes, left_out_of, provenance
 from utils.errors import UserError
 from utils.figures import draw_curves, read_runs
 from utils.files import replacing
 from utils.loader import Loading
 from utils.metrics import RetrievalMetrics, evaluate_retrieval
 from utils.options import Config
+from utils.predictor import Machine
 from utils.runtime import cores_for_each
 from utils.transforms import Transform, evaluation_transform
 from utils.troubles import Troubles
@@ -41,7 +43,7 @@ def build_network(bit: int) -> HashNet:
 
 
 def build_loading(
-    config: Config, card: Card, splits: Sequence[Split], say: Callable[[str], None]
+    config: Config, transform: Transform, splits: Sequence[Split], say: Callable[[str], None]
 ) -> Loading:
     """How the pictures of these splits are loaded; says what a cache of them holds and needs."""
     threads = config.num_workers
@@ -49,17 +51,48 @@ def build_loading(
         threads = min(cores_for_each(distributed.world_size()), MOST_THREADS)
     cache = None
     if config.cache_dir:
-        scaling = _evaluation_transform(config, card).scaling
-        cache = open_cache(config.cache_dir, scaling, splits, say)
+        cache = open_cache(config.cache_dir, transform.scaling, splits, say)
     return Loading(threads, config.on_bad_image == "skip", cache)
 
 
-def build_encoder(config: Config, card: Card, network: HashNet, loading: Loading) -> Encoder:
+def build_encoder(
+    config: Config, network: HashNet, transform: Transform, loading: Loading
+) -> Encoder:
     """The encoder for a data set's queries and database."""
-    return Encoder(network, _evaluation_transform(config, card), config.batch_size, loading)
+    return Encoder(_build_coder(config, network), transform, config.batch_size, loading)
 
 
-def _evaluation_transform(config: Config, card: Card) -> Transform:
+def _build_coder(config: Config, network: HashNet) -> Coder:
+    """What runs the network: on a CPU Paddle Inference, unless told otherwise."""
+    on_cpu = paddle.device.get_device() == "cpu"
+    if config.encoder == "inference" or (config.encoder == "auto" and on_cpu):
+        machine = Machine(use_gpu=not on_cpu, precision=config.precision)
+        return InferenceCoder(network, config.crop_size, machine)
+    if config.precision != "fp32":
+        raise UserError(f"--precision {config.precision}: needs a CPU and --encoder inference")
+    return DygraphCoder(network)
+
+
+def machine_of(config: Config) -> Machine:
+    """What an exported model is to run on.
+
+    Raises:
+        UserError: this machine cannot do it.
+    """
+    machine = Machine(
+        config.use_gpu,
+        config.precision,
+        config.enable_mkldnn,
+        config.use_tensorrt,
+        config.cpu_threads,
+        config.batch_size,
+    )
+    machine.check()
+    return machine
+
+
+def transform_of(config: Config, card: Card) -> Transform:
+    """What queries and database go through."""
     return evaluation_transform(
         card.resize, config.resize_size, config.crop_size, config.fast_decode
     )
@@ -130,10 +163,12 @@ def evaluate_weights(config: Config, log: logging.Logger, logs: Path) -> None:
     log.info(f"----- Pretrained: Load model state from {weights}")
     log.info(f"test {len(queries)}")
     log.info(f"database {len(database)}")
-    loading = build_loading(config, card, [queries, database], log.info)
-    encoder = build_encoder(config, card, network, loading)
+    transform = transform_of(config, card)
+    loading = build_loading(config, transform, [queries, database], log.info)
+    encoder = build_encoder(config, network, transform, loading)
     begin = time.perf_counter()
-    coded_queries, coded_database = encoder.encode(queries), encoder.encode(database)
+    with encoder:
+        coded_queries, coded_database = encoder.encode(queries), encoder.encode(database)
     encoded = time.perf_counter()
     queries, database = coded_queries.split, coded_database.split
     left_out = left_out_of(coded_queries, coded_database)
@@ -146,7 +181,7 @@ def evaluate_weights(config: Config, log: logging.Logger, logs: Path) -> None:
     if not distributed.is_first():  # the rest is files
         return
     seconds = {"encoding": encoded - begin, "metrics": time.perf_counter() - encoded}
-    made_from = provenance(encoder, database, weights)
+    made_from = provenance(encoder, database, identity_of(weights))
     codes_file = Path(config.output_dir, f"database_code_{config.bit}.npy")
     keep_codes(codes_file, coded_database, made_from)
     log.info(f"Database codes: {codes_file}")
@@ -157,7 +192,7 @@ def evaluate_weights(config: Config, log: logging.Logger, logs: Path) -> None:
         "ties": "database order",
         "exclude_self": config.exclude_self,
         "queries_in_database": int((own_rows(queries, database) >= 0).sum()),
-        **{key: made_from[key] for key in ("weights", "weights_sha256", "transform")},
+        **{key: made_from[key] for key in ("weights", "weights_sha256", "transform", "precision")},
     }
     record = {
         "dataset": card.name,

@@ -6,14 +6,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 TRAIN, TRAIN_MULTI, PREDICT = "train", "train on several devices", "predict"
+EXPORT, INFER = "export", "infer"
 ANY_TRAIN = (TRAIN, TRAIN_MULTI)
-ALL = (*ANY_TRAIN, PREDICT)
+SEARCHES = (PREDICT, INFER)
+WITH_NETWORK = (*ANY_TRAIN, PREDICT)
+WITH_WEIGHTS = (*WITH_NETWORK, EXPORT)
+WITH_DATA = (*WITH_NETWORK, INFER)
+EVERY = (*WITH_NETWORK, EXPORT, INFER)
 
 NETWORK = "network and weights"
 DATA = "data"
 TRAINING = "training recipe (defaults: the published one)"
 EVALUATION = "evaluation"
 SEARCH = "search"
+EXPORTED = "exported model"
 RUNNING = "machine, logs and files"
 
 
@@ -25,12 +31,13 @@ class Option:
         group: heading under which `--help` shows it.
         help: one or two lines for `--help`.
         commands: the commands that have it.
-        kind: type of its value; a bool is a switch without a value.
+        kind: type of its value; a bool is a switch without a value, unless `valued`.
         short: further spellings, such as `-bs`.
         choices: allowed values, where there are few.
         minimum: smallest allowed number.
         required: the command refuses to run without it.
         many: it takes one value or more; they come as a tuple.
+        valued: a bool that takes True or False.
     """
 
     group: str
@@ -42,6 +49,7 @@ class Option:
     minimum: float | None = None
     required: bool = False
     many: bool = False
+    valued: bool = False
 
 
 def option(default: Any, group: str, help: str, commands=ANY_TRAIN, kind=None, **rest) -> Any:
@@ -57,14 +65,14 @@ class Config:
     A command sees all fields; those it has no flag for keep their defaults.
     """
 
-    model: str = option("HashNet", NETWORK, "the network", ALL, choices=("HashNet",))
-    bit: int = option(16, NETWORK, "length of the codes, a multiple of 8 from 8 to 512", ALL)
+    model: str = option("HashNet", NETWORK, "the network", WITH_WEIGHTS, choices=("HashNet",))
+    bit: int = option(16, NETWORK, "length of the codes, a multiple of 8 from 8 to 512", EVERY)
     pretrained: str | None = option(
         None,
         NETWORK,
         "trained weights, with or without the ending .pdparams: what --eval and the search use "
         "(default: OUTPUT_DIR/weights_BIT), or where a new training begins",
-        ALL,
+        WITH_WEIGHTS,
         kind=str,
     )
     backbone_weights: str = option(
@@ -81,26 +89,28 @@ class Config:
     )
 
     dataset: str = option(
-        "coco", DATA, "a folder of data/ with a dataset.yaml, or the path of such a folder", ALL
+        "coco", DATA, "a folder of data/ with a dataset.yaml, or the path of such a folder", EVERY
     )
     data_path: str = option(
-        "./datasets/COCO2014/", DATA, "folder of the pictures (default: the card's)", ALL
+        "./datasets/COCO2014/", DATA, "folder of the pictures (default: the card's)", WITH_DATA
     )
     list_path: str | None = option(
-        None, DATA, "folder of the list files (default: the card's folder)", ALL, kind=str
+        None, DATA, "folder of the list files (default: the card's folder)", WITH_DATA, kind=str
     )
-    num_class: int = option(80, DATA, "labels a picture", ALL, minimum=1)
-    crop_size: int = option(224, DATA, "side of the network's square input", ALL, minimum=63)
-    resize_size: int = option(256, DATA, "short side before the crop", ALL, minimum=63)
+    num_class: int = option(80, DATA, "labels a picture", WITH_DATA, minimum=1)
+    crop_size: int = option(
+        224, DATA, "side of the network's square input", WITH_WEIGHTS, minimum=63
+    )
+    resize_size: int = option(256, DATA, "short side before the crop", WITH_WEIGHTS, minimum=63)
     batch_size: int = option(
-        64, DATA, "pictures a step, on each device", ALL, short=("-bs",), minimum=1
+        64, DATA, "pictures a step, on each device", WITH_DATA, short=("-bs",), minimum=1
     )
     num_workers: int | None = option(
         None,
         DATA,
         "threads that load pictures ahead; 0: none, each batch is loaded when it is needed "
         "(default: the cores, shared by processes, 16 at most)",
-        ALL,
+        WITH_DATA,
         kind=int,
         minimum=0,
     )
@@ -109,21 +119,21 @@ class Config:
         DATA,
         "a missing or damaged picture: 'error' stops; 'skip' trains on another one in its place, "
         "leaves it out of codes and metrics, and says so",
-        ALL,
+        WITH_DATA,
         choices=("error", "skip"),
     )
     cache_dir: str | None = option(
         None,
         DATA,
         "folder that keeps decoded and scaled pictures, about 0.3 MB each (default: none)",
-        ALL,
+        WITH_DATA,
         kind=str,
     )
     fast_decode: bool = option(
         False,
         DATA,
         "decode large JPEG files at 1/2, 1/4 or 1/8 of their size; faster, other codes",
-        ALL,
+        WITH_WEIGHTS,
     )
     sampling: str = option(
         "shard",
@@ -152,8 +162,28 @@ class Config:
     step_continuation: int = option(
         20, TRAINING, "epochs after which β = sqrt(epoch // STEP + 1) grows", minimum=1
     )
+    encoder: str = option(
+        "auto",
+        EVALUATION,
+        "what runs the network to make codes: 'inference' (Paddle Inference), 'dygraph' (the "
+        "network as it is trained), or 'auto': the first on a CPU, the second on a GPU",
+        WITH_NETWORK,
+        choices=("auto", "dygraph", "inference"),
+    )
+    precision: str = option(
+        "fp32",
+        EVALUATION,
+        "of the network when it makes codes; bf16 (CPUs with AVX-512) and fp16 (GPUs, exported "
+        "models) are faster, and some bits differ",
+        WITH_DATA,
+        choices=("fp32", "bf16", "fp16"),
+    )
     seed: int = option(
-        2000, TRAINING, "seed of order, augmentation, dropout and initial weights", ALL, minimum=0
+        2000,
+        TRAINING,
+        "seed of order, augmentation, dropout and initial weights",
+        WITH_DATA,
+        minimum=0,
     )
     last_epoch: int = option(
         0,
@@ -178,27 +208,57 @@ class Config:
         (),
         SEARCH,
         "the queries: a picture, several, or a folder of pictures",
-        (PREDICT,),
+        SEARCHES,
         kind=str,
+        short=("--img-path",),
         required=True,
         many=True,
     )
-    topk: int = option(10, SEARCH, "how many pictures to find", (PREDICT,), minimum=1)
+    topk: int = option(10, SEARCH, "how many pictures to find", SEARCHES, minimum=1)
     save_path: str = option(
         "./output",
         SEARCH,
         "folder of the contact sheets and of copies of the nearest pictures",
-        (PREDICT,),
+        SEARCHES,
     )
     json: bool = option(
-        False, SEARCH, "print one JSON document instead of tables and messages", (PREDICT,)
+        False, SEARCH, "print one JSON document instead of tables and messages", SEARCHES
     )
+
+    save_inference_dir: str = option(
+        "./output/inference", EXPORTED, "folder that the model is written to", (EXPORT,)
+    )
+    input: str = option(
+        "float",
+        EXPORTED,
+        "'float': normalised pictures [n, 3, side, side]; 'uint8': RGB pictures "
+        "[n, side, side, 3], normalised inside",
+        (EXPORT,),
+        choices=("float", "uint8"),
+    )
+    output: str = option(
+        "z",
+        EXPORTED,
+        "'z': real numbers [n, bit], a bit is 1 where z >= 0; 'codes': packed bits [n, bit / 8]",
+        (EXPORT,),
+        choices=("z", "codes"),
+    )
+    model_dir: str = option(
+        "./output/inference", EXPORTED, "folder that export_model.py wrote", (INFER,)
+    )
+    use_gpu: bool = option(False, EXPORTED, "run it on a GPU", (INFER,), valued=True)
+    enable_mkldnn: bool = option(True, EXPORTED, "oneDNN on a CPU", (INFER,), valued=True)
+    use_tensorrt: bool = option(False, EXPORTED, "TensorRT on a GPU", (INFER,), valued=True)
+    benchmark: bool = option(
+        False, EXPORTED, "time the stages, 20 batches or more", (INFER,), valued=True
+    )
+    warmup: int = option(5, EXPORTED, "batches before the timed ones", (INFER,), minimum=0)
 
     device: str = option(
         "auto",
         RUNNING,
         "where the network runs; auto: a GPU where there is one",
-        ALL,
+        WITH_NETWORK,
         choices=("auto", "gpu", "cpu"),
     )
     nprocs: int = option(
@@ -212,11 +272,11 @@ class Config:
         0,
         RUNNING,
         "threads for CPU maths; 0: OMP_NUM_THREADS if set, else all cores, shared by processes",
-        ALL,
+        EVERY,
         minimum=0,
     )
     output_dir: str = option(
-        "./output", RUNNING, "folder of weights, logs, metrics and database codes", ALL
+        "./output", RUNNING, "folder of weights, logs, metrics and database codes", WITH_WEIGHTS
     )
     log_path: str | None = option(
         None, RUNNING, "folder of log and metrics (default: OUTPUT_DIR/train or /test)", kind=str

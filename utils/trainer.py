@@ -24,6 +24,7 @@ from utils.evaluator import (
     evaluate_weights,
     rows_to_exclude,
     test_and_database,
+    transform_of,
 )
 from utils.files import replacing
 from utils.keeper import Keeper
@@ -91,7 +92,8 @@ class Training:
             card, ["train"], config.data_path, config.list_path, config.num_class, config.seed
         )
         queries, database = test_and_database(config, card)
-        loading = build_loading(config, card, [train, queries, database], log.info)
+        transform = transform_of(config, card)
+        loading = build_loading(config, transform, [train, queries, database], log.info)
         self.troubles = Troubles(loading, log)
         self.batches = Batches(
             train,
@@ -105,7 +107,7 @@ class Training:
             shared=config.sampling == "shard",
         )
         self.network = build_network(config.bit)
-        encoder = build_encoder(config, card, self.network, loading)
+        encoder = build_encoder(config, self.network, transform, loading)
         self.criterion = HashNetLoss(
             config.bit,
             len(train),

@@ -44,8 +44,9 @@ class Validation:
 
     def map(self) -> float:
         """MAP@K, the same on every rank; all ranks call it together."""
-        queries = self._encoder.encode(self._queries)
-        database = self._encoder.encode(self._database)
+        with self._encoder:
+            queries = self._encoder.encode(self._queries)
+            database = self._encoder.encode(self._database)
         self.left_out = left_out_of(queries, database)
         exclude = self._exclude
         if self.left_out and exclude is not None:
