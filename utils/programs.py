@@ -21,7 +21,7 @@ def write_program(
     """Writes `prefix.json` (Paddle 2.6: `prefix.pdmodel`) and `prefix.pdiparams`.
 
     Args:
-        network: one input, one output; its mode (training or not) comes back after.
+        network: one input, one output; its layers' modes (training or not) come back after.
         shape: of the input; None: free.
         dtype: of the input.
         output_name: what the output is called; the input is called 'pictures'.
@@ -30,7 +30,7 @@ def write_program(
     Returns:
         The program's path.
     """
-    was_training = network.training
+    modes = [(layer, layer.training) for layer in network.sublayers(include_self=True)]
     network.eval()
     # The guard: variables of the program must not count among the names of a training's.
     with paddle.utils.unique_name.guard():
@@ -41,8 +41,8 @@ def write_program(
         paddle.jit.save(
             paddle.jit.to_static(around, input_spec=[spec], full_graph=True), str(prefix)
         )
-    if was_training:
-        network.train()
+    for layer, training in modes:
+        layer.training = training
     Path(f"{prefix}{_LEFT_BEHIND}").unlink(missing_ok=True)  # a pickle that inference never reads
     program = program_of(prefix)
     _name_output(program, output_name)
