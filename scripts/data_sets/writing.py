@@ -69,6 +69,9 @@ def write_data_set(
         contents = {folder / CARD_NAME: card.as_yaml().encode(), **contents}
     else:
         _check_same_classes(folder / CARD_NAME, kept, card)
+    for path in contents:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: cannot be written: it is no file")
     with contextlib.ExitStack() as stack:
         for path, content in contents.items():  # the card first, so that it is moved last
             stack.enter_context(replacing(path)).write_bytes(content)
