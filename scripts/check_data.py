@@ -37,7 +37,7 @@ from utils.cards import read_card  # noqa: E402
 from utils.command_line import Parser  # noqa: E402
 from utils.errors import run_command  # noqa: E402
 from utils.files import replacing  # noqa: E402
-from utils.runtime import usable_cores  # noqa: E402
+from utils.runtime import start_paddle, usable_cores  # noqa: E402
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -87,6 +87,8 @@ def main() -> int:
     arguments = parse_arguments()
     card = read_card(arguments.dataset)
     pictures = arguments.data_path or picture_folder(card)
+    if card.kind == "cifar10":
+        start_paddle()  # it reads the archive
     checked = check_data_set(
         card,
         pictures,
