@@ -30,8 +30,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from scripts.data_sets.arguments import count, seed  # noqa: E402
-from scripts.data_sets.check import PROBLEMS, check_data_set  # noqa: E402
+from scripts.data_sets.check import check_data_set  # noqa: E402
 from scripts.data_sets.check_report import as_json, tell_check  # noqa: E402
+from scripts.data_sets.findings import PROBLEMS  # noqa: E402
 from scripts.data_sets.writing import picture_folder  # noqa: E402
 from utils.cards import read_card  # noqa: E402
 from utils.command_line import Parser  # noqa: E402

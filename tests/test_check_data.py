@@ -13,7 +13,8 @@ from test_cifar import splits_of, write_archive
 
 from scripts import check_data
 from scripts.data_sets import scan
-from scripts.data_sets.check import NOTES, PROBLEMS, check_data_set
+from scripts.data_sets.check import check_data_set
+from scripts.data_sets.findings import NOTES, PROBLEMS
 from scripts.data_sets.overlaps import find_overlaps
 from scripts.data_sets.rows import Rows
 from scripts.data_sets.statistics import describe_labels, describe_pairs
@@ -144,7 +145,7 @@ def break_outside(data):
         (break_repeated, "repeated", 1, "train.txt, line 4: ./2.jpg"),
         (break_contradiction, "contradiction", 1, "train.txt, line 2: 2.jpg"),
         (break_trained_on, "query-trained-on", 1, "test.txt, line 2: q2.jpg"),
-        (break_trained_on_copy, "query-trained-on", 1, "2.jpg (database, train) = q2.jpg (test)"),
+        (break_trained_on_copy, "query-trained-on", 1, "q2.jpg (test) = 2.jpg (database, train)"),
         (break_partly, "partly-inside", 1, "1 of 2 queries stand in the database"),
         (break_outside, "outside", 1, "train.txt, line 2: ../beside.jpg"),
     ],

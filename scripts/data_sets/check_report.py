@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from scripts.data_sets.check import NOTES, PROBLEMS, Checked, Report
-from scripts.data_sets.report import tell_lists
+from scripts.data_sets.check import Checked
+from scripts.data_sets.findings import NOTES, PROBLEMS, Report
+from scripts.data_sets.report import tell_overlaps, tell_rows
 
 SHOWN, KEPT = 5, 10_000
 """Places of a kind of finding on the console and in the report file."""
@@ -16,7 +17,7 @@ def tell_check(checked: Checked, classes: Sequence[str], accepted: Sequence[str]
     """What a check has found, for people: numbers first, then what is wrong, then notes."""
     report = checked.report
     pairs = report.facts["pairs"]
-    lines = tell_lists(checked.lists, classes)
+    lines = tell_rows(checked.lists, classes) + tell_overlaps(checked.overlaps, checked.lists)
     lines.append(f"similar pairs among training pictures: {pairs['similar_training_pairs']:.4f}")
     chance = f"MAP of a random ranking: {pairs['chance_map']:.4f}"
     if checked.overlaps.shared("test", "database"):

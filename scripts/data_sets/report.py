@@ -17,6 +17,11 @@ IMAGENET_WEIGHTS = ROOT / "models" / "AlexNet_pretrained.pdparams"
 
 def tell_lists(lists: Mapping[str, Rows], classes: Sequence[str]) -> list[str]:
     """A data set's lists in a few lines: rows, labels, and what they have in common."""
+    return tell_rows(lists, classes) + tell_overlaps(find_overlaps(lists), lists)
+
+
+def tell_rows(lists: Mapping[str, Rows], classes: Sequence[str]) -> list[str]:
+    """Rows and labels of the lists, a line each."""
     lines = []
     for split in SPLITS:
         found = describe_labels(lists[split].labels, classes)
@@ -27,7 +32,7 @@ def tell_lists(lists: Mapping[str, Rows], classes: Sequence[str]) -> list[str]:
             + (f", {none:,} without any" if none else "")
             + (f"; empty classes: {some(found['empty_classes'])}" if found["empty_classes"] else "")
         )
-    return lines + tell_overlaps(find_overlaps(lists), lists)
+    return lines
 
 
 def tell_overlaps(overlaps: Overlaps, lists: Mapping[str, Rows]) -> list[str]:
@@ -44,10 +49,10 @@ def tell_overlaps(overlaps: Overlaps, lists: Mapping[str, Rows]) -> list[str]:
     return lines
 
 
-def some(names: Sequence[str], most: int = 5) -> str:
+def some(names: Sequence[str], between: str = ", ", most: int = 5) -> str:
     """The first of many names, and how many there are."""
     rest = f" … ({len(names):,} in all)" if len(names) > most else ""
-    return ", ".join(map(str, names[:most])) + rest
+    return between.join(names[:most]) + rest
 
 
 def next_steps(folder: Path, pictures: Path | None = None) -> list[str]:

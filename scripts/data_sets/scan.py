@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -14,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from utils.errors import UserError
+from utils.files import sha256_of_file
 from utils.pictures import open_picture
 
 FILES_AT_ONCE = 32
@@ -30,7 +29,7 @@ class Scanned:
         fault: '' where training would accept the file, else `MISSING`, `NOT_A_PICTURE`,
             `TRUNCATED` or `DAMAGED`.
         message: what the training would say of it.
-        digest: of the file's bytes; empty where it cannot be read.
+        digest: of the file's bytes (SHA-256); empty where it cannot be read.
         form: the picture's format, such as 'JPEG', where it can be decoded.
     """
 
@@ -41,23 +40,27 @@ class Scanned:
 
 
 def scan_file(path: str) -> Scanned:
-    """Reads, hashes and decodes one file; what can be decoded is `open_picture`'s to say."""
+    """Hashes and decodes one file; what can be decoded is `open_picture`'s to say.
+
+    The disk is read once: what follows the hash finds the file in the system's cache.
+    """
     try:
-        content = Path(path).read_bytes()
-    except (OSError, ValueError):  # `open_picture` has the words for it
-        content = b""
-    digest = digest_of(content) if content else b""
+        digest = bytes.fromhex(sha256_of_file(path))
+    except (UserError, ValueError):  # `open_picture` has the words for it
+        digest = b""
     try:
-        open_picture(Path(path))  # just read: it comes from the system's cache
+        open_picture(Path(path))
     except UserError as error:
         return Scanned(_kind(error), str(error), digest)
-    with Image.open(io.BytesIO(content)) as picture:
-        return Scanned(digest=digest, form=picture.format or "")
+    return Scanned(digest=digest, form=_form(path))
 
 
-def digest_of(content: bytes) -> bytes:
-    """16 bytes, the same for the same content alone."""
-    return hashlib.blake2b(content, digest_size=16).digest()
+def _form(path: str) -> str:
+    try:
+        with Image.open(path) as picture:
+            return picture.format or ""
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return ""  # `open_picture` knows better
 
 
 def _kind(error: UserError) -> str:
