@@ -316,3 +316,14 @@ def test_help_and_one_line_errors(run):
     done = run("scripts/prepare_data.py", "coco", "nowhere.json")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: nowhere.json")
+
+
+def test_a_card_that_is_there_stays_and_the_pictures_elsewhere_are_named(voc, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    shipped = (read_card("voc2012").folder / "dataset.yaml").read_bytes()
+    (out / "dataset.yaml").write_bytes(shipped)
+    prepare("voc2012", voc, "--queries", "1", "--train", "2", "--out", out)
+    assert (out / "dataset.yaml").read_bytes() == shipped
+    told = capsys.readouterr().out
+    assert told.count(f"--dataset {out} --data-path {voc}") == 2
