@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,18 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("HASHNET_TEST_DATA is not set: it names the folder of the real data")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def released_lists(real_data, tmp_path_factory):
+    """Folder of the lists released for COCO, 10,000 / 5,000 / 112,218 rows."""
+    folder = tmp_path_factory.mktemp("released")
+    with tarfile.open(real_data / "coco_lists.tar.xz") as archive:
+        for member in archive.getmembers():
+            if member.isfile():
+                name = member.name.rsplit("/", 1)[-1]
+                (folder / name).write_bytes(archive.extractfile(member).read())
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import yaml
 
 from utils.cards import Card, read_card, read_yaml_mapping
+from utils.command_line import Parser
 from utils.errors import UserError
 from utils.options import EXPORT, INFER, PREDICT, TRAIN, TRAIN_MULTI, Config, Option
 
@@ -71,31 +71,13 @@ INFER_COMMAND = Command(
 )
 
 
-class _Parser(argparse.ArgumentParser):
-    """Takes each flag in `-` and in `_` spelling; a mistake is a `UserError`."""
-
-    def parse_known_args(self, args=None, namespace=None):
-        args = sys.argv[1:] if args is None else args
-        return super().parse_known_args([_with_hyphens(a) for a in args], namespace)
-
-    def error(self, message: str):
-        raise UserError(f"{message} ({self.prog} --help lists the flags)")
-
-
-def _with_hyphens(argument: str) -> str:
-    if not argument.startswith("--"):
-        return argument
-    name, equals, value = argument.partition("=")
-    return name.replace("_", "-") + equals + value
-
-
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
 def build_parser(command: Command) -> argparse.ArgumentParser:
     """The command's parser, its flags in groups; what it parses holds only what was given."""
-    parser = _Parser(
+    parser = Parser(
         description=command.description,
         epilog=f"Each flag may be written with - or with _.\n\nexamples:\n{command.examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -41,10 +41,10 @@ def read_list(path: Path, num_class: int) -> ImageList:
             of labels; the message names the line.
     """
     pictures, labels, lines = [], [], []
-    for number, line in enumerate(_read_lines(path), 1):
+    for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
-        picture, row = _fast_split(line, num_class) or _split(line, num_class, path, number)
+        picture, row = split_line(line, num_class, path, number)
         pictures.append(picture)
         labels.append(row)
         lines.append(number)
@@ -54,7 +54,12 @@ def read_list(path: Path, num_class: int) -> ImageList:
     return ImageList(path, tuple(pictures), matrix - ord("0"), np.array(lines))
 
 
-def _read_lines(path: Path) -> list[str]:
+def read_lines(path: Path) -> list[str]:
+    """A list file's lines, without their ends.
+
+    Raises:
+        UserError: the file is missing, cannot be read or is not UTF-8 text.
+    """
     try:
         return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except FileNotFoundError as error:
@@ -67,6 +72,24 @@ def _read_lines(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UserError(f"{path}, line {line}: not UTF-8 text") from error
+
+
+def split_line(line: str, num_class: int, path: Path, number: int) -> tuple[str, bytes]:
+    """The path and the labels of a line that is not blank.
+
+    Args:
+        line: the line without its end.
+        num_class: labels a line.
+        path: the list file, for the message.
+        number: the line's number, for the message.
+
+    Returns:
+        The picture's path, and its labels as `num_class` characters, 0 or 1.
+
+    Raises:
+        UserError: the line has no path or another number of labels.
+    """
+    return _fast_split(line, num_class) or _split(line, num_class, path, number)
 
 
 def _fast_split(line: str, num_class: int) -> tuple[str, bytes] | None:
