@@ -50,9 +50,10 @@ def main() -> int:
         say(f"Left out: {problem}")
     paths = [Path(asked.split.pictures.name(row)) for row in range(len(asked.split))]
     labels = known_labels(paths, [labelled, database])
+    skips = encoder.loading.skip_bad
     results = search(asked.codes, labels, known.codes, known.split, config.topk)
     sheets = [
-        report_search(query, asked.split, matches, database, Path(config.save_path), say)
+        report_search(query, asked.split, matches, database, Path(config.save_path), say, skips)
         for query, matches in enumerate(results)
     ]
     if config.json:
