@@ -19,8 +19,8 @@ def main() -> int:
     from utils import checkpoint
     from utils.cards import read_card
     from utils.encoder import identity_of
-    from utils.evaluator import build_network, default_weights
     from utils.exported import Record, write_exported
+    from utils.parts import build_network, default_weights
 
     network = build_network(config.bit)
     weights = checkpoint.load_weights(default_weights(config), network)

@@ -22,7 +22,7 @@ def main() -> int:
     from utils.cards import read_card
     from utils.datasets import loose_pictures
     from utils.encoder import identity_of
-    from utils.evaluator import (
+    from utils.parts import (
         build_encoder,
         build_loading,
         build_network,

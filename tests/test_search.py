@@ -145,3 +145,19 @@ def test_frames_on_the_sheet_tell_relevance(count):
         assert not (pixels == FRAME_COLOURS[False]).all(-1).any()
     assert (pixels[:GAP] == 255).all() and (pixels[-GAP:] == 255).all()
     assert (pixels[:, -GAP:] == 255).all(), "a tile sticks out of the sheet"
+
+
+def test_a_picture_found_that_cannot_be_read_any_more(tmp_path, database):
+    query = Path(database.pictures.name(0))
+    codes = pack_codes(SIGNS)
+    (matches,) = search(codes[3:], [None], codes, database, 2)
+    assert [match.row for match in matches] == [0, 3]
+    asked = loose_pictures([Path(database.pictures.name(3))], "--img")
+    query.write_text("no picture any more", encoding="utf-8")
+    with pytest.raises(UserError, match=r"0\.png: not a picture"):
+        report_search(0, asked, matches, database, tmp_path / "output", print)
+    lines: list[str] = []
+    sheet = report_search(0, asked, matches, database, tmp_path / "output", lines.append, True)
+    assert sheet.is_file() and not (tmp_path / "output/0.png").exists()
+    assert any(line.startswith(f"Not shown: {query}: not a picture") for line in lines)
+    assert not any("Save Matched Pic" in line for line in lines)

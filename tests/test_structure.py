@@ -68,21 +68,29 @@ MAY_IMPORT = {
     "utils.figures": set(),
     "utils.search": {"utils.codes", "utils.datasets"},
     "utils.search_report": {"utils.contact_sheet", "utils.datasets", "utils.search"},
-    "utils.evaluator": {
+    "utils.parts": {
         "models",
         "utils.cache_space",
         "utils.cards",
-        "utils.checkpoint",
         "utils.coders",
         "utils.datasets",
         "utils.distributed",
         "utils.encoder",
-        "utils.figures",
         "utils.loader",
-        "utils.metrics",
         "utils.options",
         "utils.predictor",
         "utils.transforms",
+    },
+    "utils.evaluator": {
+        "utils.cards",
+        "utils.checkpoint",
+        "utils.datasets",
+        "utils.distributed",
+        "utils.encoder",
+        "utils.figures",
+        "utils.metrics",
+        "utils.options",
+        "utils.parts",
         "utils.troubles",
     },
     "utils.beginning": {
@@ -109,6 +117,7 @@ MAY_IMPORT = {
         "utils.lr_scheduler",
         "utils.optimizers",
         "utils.options",
+        "utils.parts",
         "utils.transforms",
         "utils.troubles",
         "utils.validation",
@@ -160,7 +169,7 @@ MAY_IMPORT = {
 }
 SEE_THE_CONFIG = {
     *("utils.trainer", "utils.beginning", "utils.keeper"),
-    *("utils.evaluator", "utils.config"),
+    *("utils.evaluator", "utils.parts", "utils.config"),
 }
 
 

@@ -16,8 +16,9 @@ WEIGHTS, OPTIMIZER, STATES = ".pdparams", ".pdopt", ".pdstates"
 
 
 RECIPE = (
-    *("dataset", "seed", "batch_size", "crop_size", "resize_size", "alpha", "step_continuation"),
-    *("learning_rate", "de_step", "optimizer", "momentum", "weight_decay"),
+    *("dataset", "seed", "batch_size", "crop_size", "resize_size", "fast_decode"),
+    *("alpha", "step_continuation", "learning_rate", "de_step", "optimizer"),
+    *("momentum", "weight_decay"),
 )
 """Settings that decide what a training computes."""
 _KEEPS = {"Momentum": "velocity", "RMSProp": "mean_square", "AdamW": "moment1"}

@@ -190,11 +190,8 @@ class Batches:
         return np.random.default_rng([self._seed, self._epoch, *numbers])
 
     def _read(self, row: int, rng: np.random.Generator | None) -> np.ndarray:
-        pictures, cache, scaling = (
-            self._split.pictures,
-            self._loading.cache,
-            self._transform.scaling,
-        )
+        pictures, scaling = self._split.pictures, self._transform.scaling
+        cache = self._loading.cache
         if cache is None:
             return self._transform(pictures.open(row, scaling.least_side), rng)
         key = pictures.key(row)

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from PIL import Image
+
 from utils.contact_sheet import draw_contact_sheet
 from utils.datasets import Split
+from utils.errors import UserError
 from utils.files import replacing
 from utils.search import Match
+
+BLANK = Image.new("RGB", (1, 1), (128, 128, 128))
 
 
 def report_search(
@@ -18,6 +23,7 @@ def report_search(
     database: Split,
     folder: Path,
     say: Callable[[str], None],
+    skip_bad: bool = False,
 ) -> Path:
     """Says what one query has found and leaves pictures of it.
 
@@ -31,6 +37,8 @@ def report_search(
         database: the pictures found in, all of the list.
         folder: where the files go.
         say: takes a line for the user.
+        skip_bad: a picture found that cannot be read any more is grey in the sheet; else it is an
+            error.
 
     Returns:
         The contact sheet's path.
@@ -45,21 +53,33 @@ def report_search(
     nearest = matches[0]
     say(f"----- Predicted Hamm_min: {float(nearest.distance)}")
     say(f"----- Found Matched Pic: {nearest.picture}")
+    found = [_open(database, match.row, say, skip_bad) for match in matches]
     sheet = draw_contact_sheet(
         queries.pictures.open(query),
         Path(name).name,
         [
-            (database.pictures.open(m.row), f"{m.rank}. distance {m.distance}", m.relevant)
-            for m in matches
+            (picture or BLANK, f"{m.rank}. distance {m.distance}", m.relevant)
+            for picture, m in zip(found, matches)
         ],
     )
-    say(f"----- Save Matched Pic in: {database.pictures.copy(nearest.row, folder)}")
+    if found[0]:
+        say(f"----- Save Matched Pic in: {database.pictures.copy(nearest.row, folder)}")
     number = f"{query + 1}_" if len(queries) > 1 else ""  # two folders may hold the same name
     path = folder / f"search_{number}{Path(name).stem}.jpg"
     with replacing(path) as temporary:
         sheet.save(temporary, quality=90)
     say(f"Contact sheet: {path}")
     return path
+
+
+def _open(split: Split, row: int, say: Callable[[str], None], skip_bad: bool) -> Image.Image | None:
+    try:
+        return split.pictures.open(row)
+    except UserError as error:
+        if not skip_bad:
+            raise
+        say(f"Not shown: {error}")
+        return None
 
 
 def _table(matches: Sequence[Match]) -> list[str]:

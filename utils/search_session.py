@@ -53,9 +53,10 @@ def answer_queries(
         say(f"Left out: {problem}")
     paths = [Path(asked.split.pictures.name(row)) for row in range(len(asked.split))]
     labels = known_labels(paths, [labelled, database])
+    skips = encoder.loading.skip_bad
     results = search(asked.codes, labels, known.codes, known.split, topk)
     sheets = [
-        report_search(query, asked.split, matches, database, folder, say)
+        report_search(query, asked.split, matches, database, folder, say, skips)
         for query, matches in enumerate(results)
     ]
     return _document(paths, sheets, results)

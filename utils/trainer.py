@@ -17,15 +17,7 @@ from utils.beginning import begin_training, step_of
 from utils.cards import read_card
 from utils.config import TRAIN_COMMAND, config_as_yaml
 from utils.datasets import open_splits
-from utils.evaluator import (
-    build_encoder,
-    build_loading,
-    build_network,
-    evaluate_weights,
-    rows_to_exclude,
-    test_and_database,
-    transform_of,
-)
+from utils.evaluator import evaluate_weights
 from utils.files import replacing
 from utils.keeper import Keeper
 from utils.loader import Batches, derived_seed
@@ -38,6 +30,14 @@ from utils.lr_scheduler import (
 )
 from utils.optimizers import build_optimizer
 from utils.options import Config
+from utils.parts import (
+    build_encoder,
+    build_loading,
+    build_network,
+    rows_to_exclude,
+    test_and_database,
+    transform_of,
+)
 from utils.runtime import choose_device
 from utils.transforms import training_transform
 from utils.troubles import Troubles

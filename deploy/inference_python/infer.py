@@ -24,8 +24,8 @@ def main() -> int:
     from utils.coders import ExportedCoder
     from utils.datasets import loose_pictures
     from utils.encoder import Encoder
-    from utils.evaluator import build_loading, machine_of, test_and_database
     from utils.exported import read_exported
+    from utils.parts import build_loading, machine_of, test_and_database
     from utils.search import find_pictures
     from utils.search_session import answer_queries
 
