@@ -16,6 +16,13 @@ from utils.runtime import start_paddle
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
+# The published command (design, commands and files), from random weights: no ImageNet ones ship.
+PUBLISHED = [
+    *("main_single_gpu.py", "--bit", "64", "--dataset", "coco_lite"),
+    *("--data-path", "datasets/coco_lite", "--seed", "2000", "--batch-size", "10"),
+    *("--learning_rate", "0.001", "--epoch", "2", "--backbone-weights", "none"),
+]
+
 start_paddle()  # as the commands do, before any test imports Paddle
 
 
@@ -119,3 +126,12 @@ def alexnet():
     network = paddle.vision.models.alexnet(num_classes=16)
     network.eval()
     return network
+
+
+@pytest.fixture(scope="session")
+def trained(run, tmp_path_factory):
+    """The published command's console output and output folder."""
+    output = tmp_path_factory.mktemp("trained")
+    result = run(*PUBLISHED, "--output-dir", output, "--eval_epoch", "1")
+    assert result.returncode == 0, result.stderr
+    return result.stdout, output

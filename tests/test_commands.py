@@ -10,14 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from conftest import PUBLISHED
 
 ROOT = Path(__file__).resolve().parent.parent
-# The published command (design, commands and files), from random weights: no ImageNet ones ship.
-PUBLISHED = [
-    *("main_single_gpu.py", "--bit", "64", "--dataset", "coco_lite"),
-    *("--data-path", "datasets/coco_lite", "--seed", "2000", "--batch-size", "10"),
-    *("--learning_rate", "0.001", "--epoch", "2", "--backbone-weights", "none"),
-]
 EVAL = [
     *("main_single_gpu.py", "--bit", "64", "--eval", "--dataset", "coco_lite"),
     *("--data-path", "datasets/coco_lite", "--batch-size", "64"),
@@ -26,15 +21,6 @@ PREDICT = [
     *("predict.py", "--bit", "64", "--dataset", "coco_lite"),
     *("--data_path", "datasets/coco_lite"),
 ]
-
-
-@pytest.fixture(scope="session")
-def trained(run, tmp_path_factory):
-    """The published command's console output and output folder."""
-    output = tmp_path_factory.mktemp("trained")
-    result = run(*PUBLISHED, "--output-dir", output, "--eval_epoch", "1")
-    assert result.returncode == 0, result.stderr
-    return result.stdout, output
 
 
 @pytest.fixture(scope="session")
