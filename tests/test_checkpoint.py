@@ -10,7 +10,7 @@ import paddle
 import pytest
 from small_network import SmallHashNet, values
 
-from utils import evaluator
+from utils import parts as build_parts
 from utils.checkpoint import Progress, load_training, load_weights, save_training, save_weights
 from utils.engine import train_one_epoch
 from utils.errors import UserError
@@ -34,7 +34,7 @@ class Run:
     """A training's parts, small; built as the trainer does."""
 
     def __init__(self, bit=8, optimizer="SGD", rows=ROWS):
-        self.network = evaluator.build_network(bit)
+        self.network = build_parts.build_network(bit)
         self.criterion = HashNetLoss(bit, rows, num_class=3)
         self.schedule = halving_schedule(0.05, 2)
         self.optimizer = build_optimizer(
@@ -66,7 +66,7 @@ class Run:
 @pytest.fixture(autouse=True)
 def small_networks(monkeypatch):
     """`build_network` makes small ones; its ways with names are the real ones'."""
-    monkeypatch.setattr(evaluator, "HashNet", SmallHashNet)
+    monkeypatch.setattr(build_parts, "HashNet", SmallHashNet)
 
 
 def assert_same(found, expected):
@@ -127,7 +127,7 @@ def test_missing_weights_are_told(tmp_path):
 
 
 def test_networks_built_one_after_the_other_name_their_parameters_alike():
-    first, second = evaluator.build_network(8), evaluator.build_network(8)
+    first, second = build_parts.build_network(8), evaluator.build_network(8)
     assert [p.name for p in first.parameters()] == [p.name for p in second.parameters()]
 
 
