@@ -154,6 +154,15 @@ def test_the_coders_leave_the_network_as_it_was(network):
         np.testing.assert_array_equal(value.numpy(), before[name])
 
 
+def test_what_is_computed_after_a_run_is_the_same_to_the_bit(network, drawn):
+    pictures = drawn[0][:10]
+    before = z_of(network, pictures)
+    coder = inference_coder(network)
+    with coder:
+        coder(pictures)
+    np.testing.assert_array_equal(z_of(network, pictures), before)
+
+
 def test_the_inference_coder_takes_the_weights_of_the_moment(network, drawn):
     pictures = drawn[0][:2]
     coder = inference_coder(network)

@@ -86,6 +86,7 @@ class Predictor:
         for path in (program, parameters):
             if not path.is_file():
                 raise UserError(f"{path}: missing; export_model.py writes it")
+        self._machine = machine
         config = _configuration(program, parameters, machine)
         try:
             with _quiet_console():
@@ -104,6 +105,10 @@ class Predictor:
         self._input.reshape(batch.shape)
         self._input.copy_from_cpu(np.ascontiguousarray(batch))
         self._predictor.run()
+        if not self._machine.use_gpu:
+            # A run leaves Paddle's CPU maths with one thread: a training that went on would be
+            # slower, and other in the last bits than one that was not interrupted.
+            paddle.base.core.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
         return self._output.copy_to_cpu()
 
 
