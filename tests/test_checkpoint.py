@@ -127,7 +127,7 @@ def test_missing_weights_are_told(tmp_path):
 
 
 def test_networks_built_one_after_the_other_name_their_parameters_alike():
-    first, second = build_parts.build_network(8), evaluator.build_network(8)
+    first, second = build_parts.build_network(8), build_parts.build_network(8)
     assert [p.name for p in first.parameters()] == [p.name for p in second.parameters()]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import numpy as np
 
 from utils.errors import UserError, first_line
+from utils.safe_pickle import RefusedPickle, load_plain
 
 ARCHIVE = "cifar-10-python.tar.gz"
 SOURCE = "https://www.cs.toronto.edu/~kriz/cifar.html"
@@ -24,19 +26,31 @@ def read_archive(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         UserError: the archive is missing or is not CIFAR-10's.
     """
-    from paddle.vision.datasets import Cifar10
-
     archive = folder / ARCHIVE
     if not archive.is_file():
         raise UserError(f"{archive}: missing; get {ARCHIVE} from {SOURCE} and put it there")
     try:
-        parts = [Cifar10(str(archive), mode, download=False).data for mode in ("train", "test")]
-        rows = [row for part in parts for row in part]
-        pictures = np.stack([np.asarray(row[0], dtype=np.uint8) for row in rows])
-        classes = np.array([int(row[1]) for row in rows])
+        batches = _read_batches(archive)
+        pictures = np.concatenate([np.asarray(batch[b"data"], np.uint8) for batch in batches])
+        classes = np.concatenate([np.asarray(batch[b"labels"], np.int64) for batch in batches])
+        if len(pictures) != len(classes) or not len(classes) or classes.min() < 0:
+            raise ValueError(f"{len(pictures)} pictures, {len(classes)} labels")
         return pictures.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), classes
+    except RefusedPickle as error:
+        raise UserError(f"{archive}: refused: the archive {error}") from error
     except Exception as error:  # tar, pickle and array errors of a broken archive: many kinds
         raise UserError(f"{archive}: not CIFAR-10's archive: {first_line(error)}") from error
+
+
+def _read_batches(archive: Path) -> list[dict]:
+    """The archive's batches in its own order, but those of the training part first."""
+    batches: dict[str, list[dict]] = {"data_batch": [], "test_batch": []}
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            for part, found in batches.items():
+                if part in member.name and member.isfile():
+                    found.append(load_plain(tar.extractfile(member), "bytes"))
+    return [batch for part in batches.values() for batch in part]
 
 
 def split_rows(

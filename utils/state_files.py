@@ -11,6 +11,10 @@ import paddle
 
 from utils.errors import UserError, first_line
 from utils.files import replacing
+from utils.safe_pickle import RefusedPickle, load_plain
+
+_CUT_UP = "UnpackBigParamInfor@@"
+_INTERNAL_NAMES = "StructuredToParameterName@@"
 
 
 def with_ending(prefix: str | os.PathLike, ending: str) -> Path:
@@ -33,17 +37,38 @@ def read_state(path: Path, expected: str) -> dict[str, Any]:
         expected: what it should hold, for the message, such as 'trained weights'.
 
     Raises:
-        UserError: the file is missing, or is not a state dict.
+        UserError: the file is missing, is not a state dict, or asks for anything else than one
+            needs (`utils.safe_pickle`); then nothing of it was run.
     """
     if not path.is_file():
         raise UserError(f"{path}: missing; expected a file of {expected}")
     try:
-        state = paddle.load(str(path), return_numpy=True)
+        with path.open("rb") as file:
+            state = load_plain(file)
+        if isinstance(state, dict):
+            return _as_paddle_means(state)
+    except RefusedPickle as error:
+        raise UserError(f"{path}: refused: the file {error}") from error
     except Exception as error:  # what a broken pickle raises is not limited to a few kinds
         raise UserError(f"{path}: not a file of {expected}: {first_line(error)}") from error
-    if not isinstance(state, dict):
-        raise UserError(f"{path}: expected {expected}, found {type(state).__name__}")
-    return state
+    raise UserError(f"{path}: expected {expected}, found {type(state).__name__}")
+
+
+def _as_paddle_means(state: dict[str, Any]) -> dict[str, Any]:
+    """What `paddle.save` has written a state dict as → the state dict, its tensors as arrays."""
+    for name, whole in state.pop(_CUT_UP, {}).items():
+        slices = [state.pop(part) for part in whole["slices"]]
+        state[name] = np.concatenate(slices).reshape(whole["OriginShape"])
+    state.pop(_INTERNAL_NAMES, None)
+    return {name: _without_names(value) for name, value in state.items()}
+
+
+def _without_names(value: Any) -> Any:
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], np.ndarray):
+        return value[1]  # a tensor: its internal name and its content
+    if isinstance(value, dict):
+        return {name: _without_names(part) for name, part in value.items()}
+    return [_without_names(part) for part in value] if isinstance(value, list) else value
 
 
 def assign_strictly(
