@@ -63,7 +63,7 @@ def test_arrays_numbers_text_and_plain_containers_come_back(protocol):
     assert found.keys() == content.keys()
     for name in ("array", "big-endian", "fortran", "empty", "flag"):
         np.testing.assert_array_equal(found[name], content[name])
-        assert found[name].dtype.newbyteorder("=") == content[name].dtype
+        assert found[name].dtype.newbyteorder("=") == content[name].dtype.newbyteorder("=")
     assert found["number"] == 0.5 and found["nested"] == content["nested"] and found["é"] == "ü"
 
 
