@@ -12,10 +12,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from scripts.benchmarks import loss, retrieval, train  # noqa: E402
+from scripts.benchmarks import encode, loss, retrieval, train  # noqa: E402
 from utils.errors import run_command  # noqa: E402
 
-PARTS = {"retrieval": retrieval, "train": train, "loss": loss}
+PARTS = {"encode": encode, "train": train, "loss": loss, "retrieval": retrieval}
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:

@@ -90,6 +90,18 @@ def test_a_folder_without_the_lists(tmp_path, monkeypatch):
         coco_labels(10, 100, np.random.default_rng(0))
 
 
+def test_a_small_run_of_encoding_names_all_ways_and_limits():
+    flags = ["--pictures", "70", "--plain-pictures", "4", "--turns", "1", "--bit", "16"]
+    done = run_benchmark("encode", *flags)
+    assert (done.returncode, done.stderr) == (0, "")
+    record = json.loads(done.stdout.splitlines()[-1])
+    found = {result["name"]: result for result in record["results"]}
+    assert "drawn" in record["pictures"] and 0 <= record["bf16_bits"] < 0.2
+    assert found["ours fp32"]["over_plain"] > 0 and found["ours fp32"]["of_limits"] > 0
+    assert found["ours fp32, warm cache"]["of_forward"] > 0
+    assert found["plain"]["over_plain"] is None and found["decode"]["pictures_per_second"] > 0
+
+
 def test_a_small_run_of_the_loss_compares_equal_values_and_gradients():
     done = run_benchmark("loss", "--batch", "8", "--bank", "300", "--bit", "16", "--turns", "2")
     assert (done.returncode, done.stderr) == (0, "")
