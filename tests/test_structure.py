@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FOUNDATION = {"utils.errors", "utils.files", "utils.runtime", "utils.state_files"}
+FOUNDATION = {
+    *("utils.errors", "utils.files", "utils.runtime"),
+    *("utils.state_files", "utils.state_sets"),
+}
 """Rooms without imports of their own but of each other, which everyone may use."""
 
 # Room → the rooms it may import, besides the foundation and itself. The order is the design's.
@@ -19,6 +22,7 @@ MAY_IMPORT = {
     "utils.files": set(),
     "utils.runtime": set(),
     "utils.state_files": set(),
+    "utils.state_sets": set(),
     "utils.cards": set(),
     "utils.options": set(),
     "utils.command_line": set(),
@@ -93,34 +97,49 @@ MAY_IMPORT = {
         "utils.parts",
         "utils.troubles",
     },
+    "utils.recipe": {"utils.lr_scheduler"},
+    "utils.interruption": {"utils.distributed"},
     "utils.beginning": {
         "models",
         "utils.checkpoint",
         "utils.distributed",
         "utils.loss",
-        "utils.lr_scheduler",
         "utils.options",
+        "utils.recipe",
     },
-    "utils.trainer": {
+    "utils.training_parts": {
         "models",
-        "utils.beginning",
         "utils.cards",
-        "utils.config",
         "utils.datasets",
         "utils.distributed",
-        "utils.engine",
-        "utils.evaluator",
-        "utils.keeper",
+        "utils.encoder",
         "utils.loader",
-        "utils.logger",
         "utils.loss",
         "utils.lr_scheduler",
         "utils.optimizers",
         "utils.options",
         "utils.parts",
+        "utils.recipe",
         "utils.transforms",
         "utils.troubles",
         "utils.validation",
+    },
+    "utils.trainer": {
+        "models",
+        "utils.beginning",
+        "utils.checkpoint",
+        "utils.command_line",
+        "utils.config",
+        "utils.distributed",
+        "utils.engine",
+        "utils.evaluator",
+        "utils.interruption",
+        "utils.keeper",
+        "utils.loader",
+        "utils.logger",
+        "utils.lr_scheduler",
+        "utils.options",
+        "utils.training_parts",
     },
     "utils.validation": {
         "utils.datasets",
@@ -168,7 +187,7 @@ MAY_IMPORT = {
     },
 }
 SEE_THE_CONFIG = {
-    *("utils.trainer", "utils.beginning", "utils.keeper"),
+    *("utils.trainer", "utils.training_parts", "utils.beginning", "utils.keeper"),
     *("utils.evaluator", "utils.parts", "utils.config"),
 }
 
