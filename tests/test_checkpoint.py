@@ -10,7 +10,7 @@ import paddle
 import pytest
 from small_network import SmallHashNet, values
 
-from utils import parts as build_parts
+from utils import parts
 from utils.checkpoint import Progress, load_training, load_weights, save_training, save_weights
 from utils.engine import train_one_epoch
 from utils.errors import UserError
@@ -34,7 +34,7 @@ class Run:
     """A training's parts, small; built as the trainer does."""
 
     def __init__(self, bit=8, optimizer="SGD", rows=ROWS):
-        self.network = build_parts.build_network(bit)
+        self.network = parts.build_network(bit)
         self.criterion = HashNetLoss(bit, rows, num_class=3)
         self.schedule = halving_schedule(0.05, 2)
         self.optimizer = build_optimizer(
@@ -51,22 +51,22 @@ class Run:
         """Two steps an epoch on pictures that depend on the epoch alone."""
         for epoch in epochs:
             start_epoch(self.schedule, epoch)
-            parts = (self.network, self.criterion, self.optimizer)
-            train_one_epoch(*parts, batches(epoch), 50, lambda step, loss, pace: None)
+            used = (self.network, self.criterion, self.optimizer)
+            train_one_epoch(*used, batches(epoch), 50, lambda step, loss, pace: None)
 
     def save(self, prefix, progress, config=None):
-        parts = (self.network, self.optimizer, self.criterion)
-        save_training(prefix, *parts, progress, config or {"bit": 8})
+        kept = (self.network, self.optimizer, self.criterion)
+        save_training(prefix, *kept, progress, config or {"bit": 8})
 
     def load(self, prefix, last_epoch=0):
-        parts = (self.network, self.optimizer, self.criterion)
-        return load_training(str(prefix), *parts, last_epoch)
+        kept = (self.network, self.optimizer, self.criterion)
+        return load_training(str(prefix), *kept, last_epoch)
 
 
 @pytest.fixture(autouse=True)
 def small_networks(monkeypatch):
     """`build_network` makes small ones; its ways with names are the real ones'."""
-    monkeypatch.setattr(build_parts, "HashNet", SmallHashNet)
+    monkeypatch.setattr(parts, "HashNet", SmallHashNet)
 
 
 def assert_same(found, expected):
@@ -127,7 +127,7 @@ def test_missing_weights_are_told(tmp_path):
 
 
 def test_networks_built_one_after_the_other_name_their_parameters_alike():
-    first, second = build_parts.build_network(8), build_parts.build_network(8)
+    first, second = parts.build_network(8), parts.build_network(8)
     assert [p.name for p in first.parameters()] == [p.name for p in second.parameters()]
 
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FOUNDATION = {
     *("utils.errors", "utils.files", "utils.runtime"),
-    *("utils.safe_pickle", "utils.state_files"),
+    *("utils.safe_pickle", "utils.state_files", "utils.state_sets"),
 }
 """Rooms without imports of their own but of each other, which everyone may use."""
 
@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "utils.runtime": set(),
     "utils.safe_pickle": set(),
     "utils.state_files": set(),
+    "utils.state_sets": set(),
     "utils.cards": set(),
     "utils.options": set(),
     "utils.command_line": set(),
@@ -97,34 +98,49 @@ MAY_IMPORT = {
         "utils.parts",
         "utils.troubles",
     },
+    "utils.recipe": {"utils.lr_scheduler"},
+    "utils.interruption": {"utils.distributed"},
     "utils.beginning": {
         "models",
         "utils.checkpoint",
         "utils.distributed",
         "utils.loss",
-        "utils.lr_scheduler",
         "utils.options",
+        "utils.recipe",
     },
-    "utils.trainer": {
+    "utils.training_parts": {
         "models",
-        "utils.beginning",
         "utils.cards",
-        "utils.config",
         "utils.datasets",
         "utils.distributed",
-        "utils.engine",
-        "utils.evaluator",
-        "utils.keeper",
+        "utils.encoder",
         "utils.loader",
-        "utils.logger",
         "utils.loss",
         "utils.lr_scheduler",
         "utils.optimizers",
         "utils.options",
         "utils.parts",
+        "utils.recipe",
         "utils.transforms",
         "utils.troubles",
         "utils.validation",
+    },
+    "utils.trainer": {
+        "models",
+        "utils.beginning",
+        "utils.checkpoint",
+        "utils.command_line",
+        "utils.config",
+        "utils.distributed",
+        "utils.engine",
+        "utils.evaluator",
+        "utils.interruption",
+        "utils.keeper",
+        "utils.loader",
+        "utils.logger",
+        "utils.lr_scheduler",
+        "utils.options",
+        "utils.training_parts",
     },
     "utils.validation": {
         "utils.datasets",
@@ -172,7 +188,7 @@ MAY_IMPORT = {
     },
 }
 SEE_THE_CONFIG = {
-    *("utils.trainer", "utils.beginning", "utils.keeper"),
+    *("utils.trainer", "utils.training_parts", "utils.beginning", "utils.keeper"),
     *("utils.evaluator", "utils.parts", "utils.config"),
 }
 

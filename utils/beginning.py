@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import paddle
 
 from models import HashNet
 from models.initialization import initialize_from_data
 from models.pretrained import load_backbone
-from utils import checkpoint, distributed
+from utils import checkpoint, distributed, recipe
 from utils.checkpoint import Progress
+from utils.errors import UserError
 from utils.loss import HashNetLoss
-from utils.lr_scheduler import scaled_learning_rate
 from utils.options import Config
 from utils.state_files import with_ending
 
@@ -25,6 +26,7 @@ START_PICTURES = 64
 
 def begin_training(
     config: Config,
+    settings: dict[str, Any],
     log: logging.Logger,
     network: HashNet,
     optimizer: paddle.optimizer.Optimizer,
@@ -35,6 +37,7 @@ def begin_training(
 
     Args:
         config: the run's settings.
+        settings: what of them is compared with a saved training's; see `utils.recipe.differences`.
         log: the run's log.
         network: changed in place.
         optimizer: changed in place where a training goes on.
@@ -45,15 +48,20 @@ def begin_training(
         How far the training has come.
 
     Raises:
-        UserError: weights or state are missing, broken or of another network.
+        UserError: weights or state are missing, broken or of another network, or the state was
+            trained with other settings and `force_resume` is not set.
     """
     if config.resume:
-        _say_what_changes(config, log)
+        saved = checkpoint.saved_settings(config.resume)
+        if saved:
+            _compare(saved, settings, config, log)
         progress = checkpoint.load_training(
             config.resume, network, optimizer, criterion, config.last_epoch, distributed.rank()
         )
         path = with_ending(config.resume, checkpoint.WEIGHTS)
         log.info(f"----- Resume: Load model, optimizer and state from {path}")
+        if saved:
+            progress = _in_own_steps(progress, saved, settings, criterion.codes.shape[0], log)
         return _without_lost_best(progress, config, log)
     if config.pretrained:
         path = checkpoint.load_weights(config.pretrained, network)
@@ -69,44 +77,40 @@ def begin_training(
     return Progress(epoch=config.last_epoch)
 
 
-def step_of(config: Config) -> tuple[int, float]:
-    """Pictures that all ranks see in a step, and the rate of the first epoch."""
-    pictures = config.batch_size * distributed.world_size()
-    return pictures, scaled_learning_rate(config.learning_rate, pictures)
-
-
 def _without_lost_best(progress: Progress, config: Config, log: logging.Logger) -> Progress:
     best = Path(config.output_dir, f"weights_{config.bit}{checkpoint.WEIGHTS}")
     if progress.best_epoch == 0 or best.is_file():
         return progress
     log.warning(f"{best} is not there: the best MAP is sought anew from here")
-    return Progress(epoch=progress.epoch)
+    return replace(progress, best_map=Progress.best_map, best_epoch=0)
 
 
-def _say_what_changes(config: Config, log: logging.Logger) -> None:
-    saved = checkpoint.saved_settings(config.resume)
-    for difference in checkpoint.changed_settings(saved, asdict(config)):
+def _compare(
+    saved: dict[str, Any], settings: dict[str, Any], config: Config, log: logging.Logger
+) -> None:
+    changed = recipe.differences(saved, settings)
+    if changed and not config.force_resume:
+        raise UserError(
+            f"--resume {config.resume}: another training than the saved one: "
+            f"{'; '.join(changed)}; --force-resume goes on with the new settings"
+        )
+    for difference in changed:
         log.warning(f"Another setting than before: {difference}")
-    if "sampling" not in saved:
-        return
-    before = (saved["ranks"], saved["sampling"])
-    now = (distributed.world_size(), config.sampling)
-    if before == now or before[0] == now[0] == 1:  # of one rank, both samplings are the same
-        return
-    pictures, rate = step_of(config)
-    pictures_before = saved["batch_size"] * saved["ranks"]
-    rate_before = scaled_learning_rate(saved["learning_rate"], pictures_before)
-    log.warning(
-        f"The saved state is of {before[0]} rank(s) ({before[1]}), this run has {now[0]} "
-        f"({now[1]}): pictures a step {pictures_before} → {pictures}, base rate "
-        f"{rate_before:g} → {rate:g}; {_order_and_banks(before, now)}"
-    )
+    change = recipe.change_of_ranks(saved, settings)
+    if change:
+        log.warning(change)
 
 
-def _order_and_banks(before: tuple[int, str], now: tuple[int, str]) -> str:
-    ranks, sampling = now
-    if sampling == "shard" or ranks == 1:
-        return "pictures come in the order of the seed, dropout draws otherwise, one bank"
-    kept = before[0] if before[1] == "replicate" else 1
-    banks = "every rank has its bank" if kept >= ranks else f"ranks from {kept} begin with rank 0's"
-    return f"each rank walks the whole training set in an order of its own, {banks}"
+def _in_own_steps(
+    progress: Progress,
+    saved: dict[str, Any],
+    settings: dict[str, Any],
+    rows: int,
+    log: logging.Logger,
+) -> Progress:
+    before, now = map(recipe.pictures_of_a_walk, (saved, settings))
+    if progress.step == 0 or before == now:
+        return progress
+    step = recipe.step_after(progress.step, before, now, rows)
+    log.warning(f"Epoch {progress.epoch + 1} goes on at step {step}, not {progress.step}")
+    return replace(progress, step=step)

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import paddle
 
 from utils.errors import UserError
-from utils.state_files import assign_strictly, read_state, with_ending, write_state
+from utils.state_files import assign_strictly, read_state, with_ending
+from utils.state_sets import FoundSet, find_set, write_set
 
 WEIGHTS, OPTIMIZER, STATES = ".pdparams", ".pdopt", ".pdstates"
-
-
-RECIPE = (
-    *("dataset", "seed", "batch_size", "crop_size", "resize_size", "fast_decode"),
-    *("alpha", "step_continuation", "learning_rate", "de_step", "optimizer"),
-    *("momentum", "weight_decay"),
-)
-"""Settings that decide what a training computes."""
 _KEEPS = {"Momentum": "velocity", "RMSProp": "mean_square", "AdamW": "moment1"}
 """What each of Paddle's optimizers keeps for a parameter, as its state names it."""
 
@@ -33,19 +26,28 @@ class Progress:
         epoch: epochs done.
         best_map: the best MAP so far; below 0 before the first evaluation.
         best_epoch: the epoch it belongs to.
+        step: steps done of the epoch after them; all of them, where only its evaluation is left.
+        losses: what those steps came to, over all ranks.
+        counts: how many pictures each of them saw.
     """
 
     epoch: int = 0
     best_map: float = -1.0
     best_epoch: int = 0
+    step: int = 0
+    losses: tuple[float, ...] = ()
+    counts: tuple[int, ...] = ()
 
 
 def save_weights(
     prefix: Path, network: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer
 ) -> Path:
-    """Writes `prefix.pdparams` and `prefix.pdopt`; returns the path of the weights."""
-    write_state(with_ending(prefix, OPTIMIZER), optimizer.state_dict())
-    write_state(with_ending(prefix, WEIGHTS), network.state_dict())
+    """Writes `prefix.pdparams` and `prefix.pdopt`; returns the path of the weights.
+
+    Raises:
+        UserError: a number is not finite, or a file cannot be written.
+    """
+    write_set(prefix, _states(network, optimizer), None)
     return with_ending(prefix, WEIGHTS)
 
 
@@ -55,31 +57,52 @@ def save_training(
     optimizer: paddle.optimizer.Optimizer,
     criterion: paddle.nn.Layer,
     progress: Progress,
-    config: dict[str, Any],
-    ranks: int = 1,
+    settings: dict[str, Any],
     other_banks: Sequence[dict[str, Any]] = (),
 ) -> None:
     """Writes all that a training needs to go on: weights, optimizer, banks, progress, settings.
 
+    No random state is among it: order, augmentation and dropout are drawn from (seed, epoch) and
+    the row or step. The files replace the saved ones as one (`utils.state_sets`).
+
     Args:
         prefix: such as `output/last_64`.
         network: its weights are saved.
-        optimizer: its state is saved.
+        optimizer: its state is saved, with the schedule's.
         criterion: its bank is saved, as rank 0's.
         progress: how far the training has come.
-        config: the run's settings.
-        ranks: how many processes train.
+        settings: the run's settings, with `ranks` and `data`; see `utils.recipe.differences`.
         other_banks: the banks of ranks 1, 2, …, where they differ from rank 0's.
+
+    Raises:
+        UserError: a number is not finite, or a file cannot be written; what was saved stays.
     """
-    save_weights(prefix, network, optimizer)
-    states = {
+    record = {
         "progress": asdict(progress),
         "bank": criterion.state_dict(),
-        "config": config,
-        "ranks": ranks,
+        "config": {name: settings[name] for name in settings if name not in ("ranks", "data")},
+        "ranks": settings.get("ranks", 1),
+        "data": settings.get("data", {}),
         "other_banks": list(other_banks),
     }
-    write_state(with_ending(prefix, STATES), states)
+    write_set(prefix, _states(network, optimizer), (STATES, record))
+
+
+def _states(
+    network: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer
+) -> dict[str, dict[str, Any]]:
+    # What was loaded becomes the optimizer's own at its first step; Paddle 2.6 does not save it
+    # before.
+    held = getattr(optimizer, "_accumulators_holder", {})
+    states = {OPTIMIZER: {**held, **optimizer.state_dict()}, WEIGHTS: network.state_dict()}
+    for state in states.values():
+        for name, value in state.items():
+            if isinstance(value, paddle.Tensor) and not bool(paddle.isfinite(value).all()):
+                raise UserError(
+                    f"{name} has become infinite or no number: nothing is saved, what was saved "
+                    "before is whole; a lower --learning-rate may help"
+                )
+    return states
 
 
 def load_weights(path: str | Path, network: paddle.nn.Layer) -> Path:
@@ -130,19 +153,19 @@ def load_training(
         UserError: a file is missing, broken or of another network or training set, or
             `last_epoch` contradicts the state.
     """
-    path = load_weights(prefix, network)
-    _restore_optimizer(optimizer, network, path.with_suffix(OPTIMIZER))
-    states = path.with_suffix(STATES)
-    if not states.is_file():
+    found = _find(prefix)
+    load_weights(found.paths[WEIGHTS], network)
+    _restore_optimizer(optimizer, network, found.paths[OPTIMIZER])
+    states, state = _states_path(prefix), found.record
+    if state is None:
         if last_epoch:
             return Progress(epoch=last_epoch)
         raise UserError(f"{states}: missing; --last-epoch N says how many epochs were trained")
-    state = read_state(states, "a training's state")
     try:
-        progress = Progress(**state["progress"])
+        progress = _progress_of(state["progress"])
         banks = [state["bank"], *state.get("other_banks", ())]
         bank = dict(banks[rank if rank < len(banks) else 0])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{states}: not a training's state: {error}") from error
     if last_epoch not in (0, progress.epoch):
         raise UserError(f"--last-epoch {last_epoch}: {states} says {progress.epoch} epochs")
@@ -151,30 +174,36 @@ def load_training(
 
 
 def saved_settings(prefix: str) -> dict[str, Any]:
-    """The settings a saved state was trained with, and its `ranks`; empty where it says none."""
-    states = with_ending(prefix, WEIGHTS).with_suffix(STATES)
-    if not states.is_file():
-        return {}
-    state = read_state(states, "a training's state")
+    """The settings a saved state was trained with, its `ranks` and `data`; empty without any."""
+    state = _find(prefix).record or {}
     config = state.get("config")
-    return {**config, "ranks": state.get("ranks", 1)} if isinstance(config, dict) else {}
+    if not isinstance(config, dict):
+        return {}
+    return {**config, "ranks": state.get("ranks", 1), "data": state.get("data", {})}
 
 
-def changed_settings(saved: dict[str, Any], config: dict[str, Any]) -> list[str]:
-    """What of the recipe differs between a saved training and the one that takes it up.
+def _find(prefix: str) -> FoundSet:
+    return find_set(
+        with_ending(prefix, WEIGHTS).with_suffix(""),
+        (WEIGHTS, OPTIMIZER),
+        STATES,
+        "a training's state",
+    )
 
-    Args:
-        saved: `saved_settings` of the training.
-        config: the settings of the run that goes on, by name.
 
-    Returns:
-        A line for each difference.
-    """
-    return [
-        f"{name} is {config[name]}, the saved training had {saved[name]}"
-        for name in RECIPE
-        if name in saved and saved[name] != config[name]
-    ]
+def _states_path(prefix: str) -> Path:
+    return with_ending(prefix, WEIGHTS).with_suffix(STATES)
+
+
+def _progress_of(saved: dict[str, Any]) -> Progress:
+    progress = Progress(**saved)
+    numbers = (progress.epoch, progress.best_epoch, progress.step, *progress.counts)
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError("its progress is not in whole numbers from 0")
+    losses = tuple(float(loss) for loss in progress.losses)
+    if len(losses) != len(progress.counts) or type(progress.best_map) is not float:
+        raise ValueError("its progress does not fit together")
+    return replace(progress, losses=losses, counts=tuple(progress.counts))
 
 
 def _restore_optimizer(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from utils.files import sha256_of_file
 from utils.loader import Batches, Loading
 from utils.logger import progress
 from utils.transforms import Transform
+
+Watch = Callable[[Iterable], Iterable]
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,12 @@ class Encoder:
             raise _none_readable(split, batches.bad)
         return PictureNormalization()(paddle.to_tensor(pixels[:count]))
 
-    def encode(self, split: Split) -> Encoded:
+    def encode(self, split: Split, watch: Watch = iter) -> Encoded:
         """Codes of a split, in its order; all ranks call it together.
+
+        Args:
+            split: the pictures.
+            watch: what the batches go through, so that it may break off between two of them.
 
         Raises:
             UserError: a picture is missing or damaged; where such are left out: all are.
@@ -99,7 +105,7 @@ class Encoder:
         batches = Batches(split, self.transform, self._batch_size, self.loading)
         with self:
             encoding = progress(batches, f"encoding {split.name}")
-            codes, rows = engine.encode(self.coder, encoding)
+            codes, rows = engine.encode(self.coder, watch(encoding))
         if len(rows) == len(split):
             return Encoded(codes, split, {})
         left_out = batches.all_bad()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
+EXIT_SIGNAL = 128
+"""Added to the number of a signal: 130 after Ctrl-C, 143 after SIGTERM, as shells have it."""
 
 
 class UserError(Exception):
@@ -15,6 +19,10 @@ class UserError(Exception):
     The message is one line that says what was found where (file, line), what was expected
     and what to do about it.
     """
+
+
+class Terminated(BaseException):
+    """SIGTERM has come; no `except Exception` stops it on its way to `run_command`."""
 
 
 def first_line(error: BaseException) -> str:
@@ -29,13 +37,28 @@ def run_command(command: Callable[[], int | None]) -> int:
         command: a function without arguments; what it returns (None counts as 0) is the status.
 
     Returns:
-        The exit status: the command's own, 2 after a `UserError`, 130 after Ctrl-C.
+        The exit status: the command's own, 2 after a `UserError`, 130 after Ctrl-C, 143 after
+        SIGTERM.
     """
     try:
-        return command() or 0
+        with _raising_at_sigterm():
+            return command() or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated) as stop:
         print("stopped; what was saved before is whole", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
+        return EXIT_SIGNAL + number
+
+
+@contextlib.contextmanager
+def _raising_at_sigterm() -> Iterator[None]:
+    def leave(_number: int, _frame: Any) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

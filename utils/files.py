@@ -12,7 +12,7 @@ from utils.errors import UserError
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
+def replacing(path: str | os.PathLike, alone: bool = False) -> Iterator[Path]:
     """Gives a temporary path beside `path`; on success it replaces `path` in one step.
 
     The reader of `path` sees the old file or the new one, never a part. Folders are made as
@@ -20,6 +20,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
     Args:
         path: the file to write.
+        alone: no other process writes `path` at the same time; what a killed process has left of
+            it is then written over, instead of staying beside it.
 
     Yields:
         The path to write to: same folder and same ending as `path`.
@@ -28,7 +30,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         UserError: the folder cannot be made or the file cannot be written (full disk, rights).
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    writer = "" if alone else f".{os.getpid()}"
+    temporary = path.with_name(f".{path.stem}{writer}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

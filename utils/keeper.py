@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import paddle
 
@@ -18,43 +18,58 @@ class Keeper:
     """Saves the parts of a training; rank 0 writes, all ranks call it together.
 
     Args:
-        config: the run's settings; they are saved with the state.
+        config: the run's settings.
+        settings: what of them is saved with the state; see `utils.recipe.differences`.
+        begun: how far the training had come where it begins.
         network: whose weights are saved.
         optimizer: whose state is saved.
         criterion: whose bank is saved.
         log: the run's log.
+
+    Attributes:
+        newest: how far the newest state on disk has come.
+        resumable: where it is; None: there is none yet.
     """
 
     def __init__(
         self,
         config: Config,
+        settings: dict[str, Any],
+        begun: Progress,
         network: paddle.nn.Layer,
         optimizer: paddle.optimizer.Optimizer,
         criterion: HashNetLoss,
         log: logging.Logger,
     ):
-        self._config, self._log = config, log
+        self._config, self._settings, self._log = config, settings, log
+        self.newest, self.resumable = begun, config.resume
         self._network, self._optimizer, self._criterion = network, optimizer, criterion
         self._output = Path(config.output_dir)
         self._fresh = not config.resume  # until its first best weights are saved
 
     def save_newest(self, progress: Progress) -> None:
-        """Writes `last_{bit}`: all that `--resume` needs."""
+        """Writes `last_{bit}`: all that `--resume` needs.
+
+        Raises:
+            UserError: a number is not finite, or a file cannot be written; the state on disk
+                stays as it was.
+        """
         banks = []
         if self._config.sampling == "replicate":
             state = self._criterion.state_dict()
             banks = distributed.gather_objects({name: t.numpy() for name, t in state.items()})
+        prefix = self._output / f"last_{self._config.bit}"
         if distributed.is_first():
             checkpoint.save_training(
-                self._output / f"last_{self._config.bit}",
+                prefix,
                 self._network,
                 self._optimizer,
                 self._criterion,
                 progress,
-                asdict(self._config),
-                distributed.world_size(),
+                self._settings,
                 banks[1:],
             )
+        self.newest, self.resumable = progress, str(prefix)
 
     def save_best(self) -> None:
         """Writes `weights_{bit}`: the weights as they are now."""

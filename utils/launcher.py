@@ -17,26 +17,25 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing import connection
 from typing import Any
 
 import paddle.distributed as dist
 
-from utils.errors import EXIT_USER_ERROR, UserError
-from utils.runtime import has_launcher, usable_gpus
+from utils.errors import EXIT_SIGNAL, EXIT_USER_ERROR, Terminated, UserError
+from utils.runtime import has_launcher, keep_sigterm, usable_gpus
 
 SETTLE_SECONDS = 1.0
 """From the first failure seen to the search for its cause: one rank's end fails the others."""
-GRACE_SECONDS = 10.0
-"""From asking a rank to end to making it end."""
+_STOPPED = (EXIT_SIGNAL + signal.SIGINT, EXIT_SIGNAL + signal.SIGTERM)
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 
 def run_on_all_ranks(
     function: Callable[[Any], int], argument: Any, processes: int, device: str
 ) -> int:
-    """Runs `function(argument)` on all ranks and returns when all have ended.
+    """Runs `function(argument)` on all ranks; returns the exit status when all have ended.
 
     Under `python -m paddle.distributed.launch` this process is one of the ranks. Otherwise the
     ranks are started on this machine; one rank is this very process.
@@ -51,6 +50,7 @@ def run_on_all_ranks(
         UserError: `processes` contradicts the launcher or the GPUs, a rank raised one, or a rank
             was killed.
         RuntimeError: a rank failed otherwise; its traceback is the message.
+        KeyboardInterrupt, Terminated: a signal has ended the ranks in the middle of something.
     """
     if has_launcher():
         if processes not in (0, dist.get_world_size()):
@@ -67,7 +67,7 @@ def run_on_all_ranks(
     if ranks == 1:
         return function(argument)
     failures = multiprocessing.get_context("spawn").SimpleQueue()
-    with warnings.catch_warnings(), _termination_as_exit():
+    with warnings.catch_warnings(), _SignalsToRanks() as signals:
         warnings.simplefilter("ignore")  # Paddle's: that it will compute on the CPU
         context = dist.spawn(
             _run_rank,
@@ -76,13 +76,12 @@ def run_on_all_ranks(
             join=False,
             backend="nccl" if gpus else "gloo",
         )
+        signals.pass_on_to(context.processes)
         try:
             failed = _first_failure(context.processes)
         finally:
             _end(context.processes)
-    if failed is not None:
-        raise _cause(failed, context, failures)
-    return 0
+    return _status(failed, context.processes, failures, signals.first)
 
 
 def _join_world() -> None:
@@ -95,13 +94,16 @@ def _join_world() -> None:
 def _run_rank(function: Callable[[Any], int], argument: Any, failures: Any) -> None:
     if sys.platform == "linux":  # nothing else would end it if the parent were killed
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    keep_sigterm()
     try:
         _join_world()
-        function(argument)
+        status = function(argument)
     except UserError as error:
         _leave(failures, EXIT_USER_ERROR, str(error))
     except Exception:
         _leave(failures, 1, f"rank {dist.get_rank()} failed:\n{traceback.format_exc()}")
+    if status:
+        sys.exit(status)
 
 
 def _leave(failures: Any, status: int, message: str) -> None:
@@ -112,18 +114,46 @@ def _leave(failures: Any, status: int, message: str) -> None:
     os._exit(status)  # an orderly end was seen to wait until gloo gave up on the other ranks
 
 
-@contextlib.contextmanager
-def _termination_as_exit() -> Iterator[None]:
-    """Inside the block a polite kill (SIGTERM) unwinds the stack, so that the ranks are ended."""
+class _SignalsToRanks:
+    """Inside the block Ctrl-C and SIGTERM go to the ranks, as SIGTERM; a second one kills them.
 
-    def leave(number: int, _frame: Any) -> None:
-        raise SystemExit(128 + number)
+    Ranks that are started inside it know no Ctrl-C, which a terminal sends to all of its
+    processes: it is for their parent.
 
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    Attributes:
+        first: the number of the first signal; 0 as long as there was none.
+    """
+
+    def __init__(self) -> None:
+        self.first = 0
+        self._processes: list = []
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _SignalsToRanks:
+        self._before[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._pass_on)
+        self._before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def pass_on_to(self, processes: list) -> None:
+        """From now on signals go to these; also one that has come already."""
+        self._processes = processes
+        signal.signal(signal.SIGINT, self._pass_on)
+        if self.first:
+            self._send(signal.SIGTERM)
+
+    def _pass_on(self, number: int, _frame: Any) -> None:
+        self._send(signal.SIGKILL if self.first else signal.SIGTERM)
+        self.first = self.first or number
+
+    def _send(self, number: int) -> None:
+        for process in self._processes:
+            if process.exitcode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, number)
 
 
 def _first_failure(processes: list) -> int | None:
@@ -140,25 +170,29 @@ def _first_failure(processes: list) -> int | None:
 
 
 def _end(processes: list) -> None:
+    for process in processes:  # what they leave on disk is whole, and asked politely some hang
+        process.kill()
     for process in processes:
-        process.terminate()
-    deadline = time.monotonic() + GRACE_SECONDS
-    for process in processes:
-        process.join(max(0.0, deadline - time.monotonic()))
-        if process.exitcode is None:
-            process.kill()
-            process.join()
+        process.join()
 
 
-def _cause(rank: int, context: Any, failures: Any) -> Exception:
+def _status(failed: int | None, processes: list, failures: Any, signalled: int) -> int:
+    """The exit status of the job; raises what it failed of, or what has stopped it."""
     reported, message = (0, "") if failures.empty() else failures.get()  # the first one
     if reported == EXIT_USER_ERROR:
-        return UserError(message)
-    status = context.processes[rank].exitcode
-    if status < 0:
-        name = signal.Signals(-status).name
-        return UserError(
-            f"rank {rank} was killed by {name} (the system kills with SIGKILL where memory runs "
+        raise UserError(message)
+    statuses = [process.exitcode for process in processes]
+    stopped = [status for status in statuses if status in _STOPPED]  # in order, with a word
+    if stopped:
+        return EXIT_SIGNAL + signalled if signalled else max(stopped)
+    if signalled:
+        raise Terminated if signalled == signal.SIGTERM else KeyboardInterrupt
+    if failed is None:
+        return 0
+    if statuses[failed] < 0:
+        name = signal.Signals(-statuses[failed]).name
+        raise UserError(
+            f"rank {failed} was killed by {name} (the system kills with SIGKILL where memory runs "
             "out); the other ranks were ended; --resume goes on from the last saved state"
         )
-    return RuntimeError(message or f"rank {rank} ended with status {status}")
+    raise RuntimeError(message or f"rank {failed} ended with status {statuses[failed]}")

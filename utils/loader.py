@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -131,16 +132,21 @@ class Batches:
         self.bad: dict[int, str] = {}
         self._split, self._transform = split, transform
         self._loading = loading or Loading()
-        self._training, self._seed, self._epoch = training, seed, 0
+        self._training, self._seed, self._epoch, self._first = training, seed, 0, 0
         ranks, rank = (distributed.world_size(), distributed.rank()) if shared else (1, 0)
         self._sampler = GlobalBatchSampler(len(split), batch_size, ranks, rank, training)
 
     def __len__(self) -> int:
         return len(self._sampler)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose order and augmentation the next iteration gives."""
-        self._epoch = epoch
+    def set_epoch(self, epoch: int, first: int = 0) -> None:
+        """Chooses the epoch whose order and augmentation the next iteration gives.
+
+        Args:
+            epoch: from 1.
+            first: the batch it begins with, from 0; those before it are not loaded.
+        """
+        self._epoch, self._first = epoch, first
         self._sampler.set_seed(derived_seed(self._seed, epoch))
 
     def all_bad(self) -> dict[int, str]:
@@ -153,7 +159,7 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
         threads = self._loading.threads
         ahead = max(BATCHES_AHEAD, -(-2 * threads * PART // self._sampler.batch_size))
-        empty = map(self._empty_batch, self._sampler)
+        empty = map(self._empty_batch, itertools.islice(self._sampler, self._first, None))
         for batch in prepared(empty, self._parts, self._load, threads, ahead):
             if self._training:
                 labels = self._split.labels[np.where(batch.rows >= 0, batch.rows, ~batch.rows)]

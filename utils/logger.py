@@ -73,7 +73,13 @@ def append_metrics(path: Path, values: dict[str, Any]) -> None:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def progress(items: Iterable, doing: str) -> Iterable:
-    """Shows a bar over items on a terminal, on rank 0 alone; elsewhere the items as they are."""
+def progress(items: Iterable, doing: str, done: int = 0) -> Iterable:
+    """Shows a bar over items on a terminal, on rank 0 alone; elsewhere the items as they are.
+
+    Args:
+        items: what is left to do; `len(items)` counts what is done already too.
+        doing: what the bar says.
+        done: how many were done before.
+    """
     disable = None if distributed.is_first() else True
-    return tqdm(items, desc=doing, leave=False, dynamic_ncols=True, disable=disable)
+    return tqdm(items, desc=doing, initial=done, leave=False, dynamic_ncols=True, disable=disable)

@@ -87,6 +87,11 @@ class Config:
         "continue a training from its saved state, such as output/last_64",
         kind=str,
     )
+    force_resume: bool = option(
+        False,
+        NETWORK,
+        "--resume goes on where settings or lists are not those of the saved training",
+    )
 
     dataset: str = option(
         "coco", DATA, "a folder of data/ with a dataset.yaml, or the path of such a folder", EVERY

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import warnings
 import zlib  # noqa: F401  (before Paddle: 2.6.2 brings a copy that breaks a later import)
 from pathlib import Path
@@ -50,6 +51,12 @@ def start_paddle(cpu_threads: int = 0, processes: int = 0) -> None:
                 f"{error.name} is not installed: pip install -r requirements.txt (GPU) "
                 "or requirements-cpu.txt"
             ) from error
+    keep_sigterm()
+
+
+def keep_sigterm() -> None:
+    """Puts back what Python does at SIGTERM: Paddle's import makes it print a trace of C++."""
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
 def usable_cores() -> int:

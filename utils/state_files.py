@@ -23,9 +23,9 @@ def with_ending(prefix: str | os.PathLike, ending: str) -> Path:
     return Path(text if text.endswith(ending) else text + ending)
 
 
-def write_state(path: Path, state: dict[str, Any]) -> None:
+def write_state(path: Path, state: dict[str, Any], alone: bool = False) -> None:
     """Writes a state dict in Paddle's format; see `utils.files.replacing`."""
-    with replacing(path) as temporary:
+    with replacing(path, alone) as temporary:
         paddle.save(state, str(temporary))
 
 

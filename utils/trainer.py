@@ -1,11 +1,11 @@
-"""Training: builds the parts and runs the epochs."""
+"""Training: the epochs, what is said and kept of them, and where a signal stops them."""
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,42 +13,30 @@ import paddle
 
 from models.normalization import PictureNormalization
 from utils import distributed, engine
-from utils.beginning import begin_training, step_of
-from utils.cards import read_card
+from utils.beginning import begin_training
+from utils.checkpoint import Progress
+from utils.command_line import command_to_resume
 from utils.config import TRAIN_COMMAND, config_as_yaml
-from utils.datasets import open_splits
 from utils.evaluator import evaluate_weights
 from utils.files import replacing
+from utils.interruption import Interrupted, Interruption
 from utils.keeper import Keeper
-from utils.loader import Batches, derived_seed
+from utils.loader import derived_seed
 from utils.logger import append_metrics, open_log, progress
-from utils.loss import HashNetLoss
-from utils.lr_scheduler import (
-    continuation_scale,
-    halving_schedule,
-    start_epoch,
-)
-from utils.optimizers import build_optimizer
+from utils.lr_scheduler import continuation_scale, start_epoch
 from utils.options import Config
-from utils.parts import (
-    build_encoder,
-    build_loading,
-    build_network,
-    rows_to_exclude,
-    test_and_database,
-    transform_of,
-)
 from utils.runtime import choose_device
-from utils.transforms import training_transform
-from utils.troubles import Troubles
-from utils.validation import Validation
+from utils.training_parts import build_training, sampling_seed
 
 INDIFFERENT_LOSS = 2 * math.log(2)
 """The loss of codes that say nothing: θ = 0 for every pair."""
 
 
 def run(config: Config) -> int:
-    """Trains, or with `--eval` evaluates; the exit status is 0.
+    """Trains, or with `--eval` evaluates.
+
+    Returns:
+        The exit status: 0, or that of a training that Ctrl-C or SIGTERM has stopped.
 
     Raises:
         UserError: something the user can mend: data, weights, settings, a full disk.
@@ -61,17 +49,13 @@ def run(config: Config) -> int:
         f"rank {distributed.rank()} of {distributed.world_size()}"
     )
     paddle.seed(config.seed)  # one for all ranks, so that their first weights are the same
+    status = 0
     if config.eval:
         evaluate_weights(config, log, logs)
     else:
-        Training(config, log, logs).run()
+        status = Training(config, log, logs).run()
     distributed.barrier()  # no rank leaves while another still needs it, or rank 0 writes
-    return 0
-
-
-def sampling_seed(config: Config) -> int:
-    """The seed of this rank's order and augmentation: its own where it walks the whole set."""
-    return config.seed + (distributed.rank() if config.sampling == "replicate" else 0)
+    return status
 
 
 class Training:
@@ -86,76 +70,44 @@ class Training:
     def __init__(self, config: Config, log: logging.Logger, logs: Path):
         self.config, self.log, self.logs = config, log, logs
         self.started = time.strftime("%Y-%m-%dT%H:%M:%S")
-        card = read_card(config.dataset)
-        self.dataset = card.name
-        (train,) = open_splits(
-            card, ["train"], config.data_path, config.list_path, config.num_class, config.seed
-        )
-        queries, database = test_and_database(config, card)
-        transform = transform_of(config, card)
-        loading = build_loading(config, transform, [train, queries, database], log.info)
-        self.troubles = Troubles(loading, log)
-        self.batches = Batches(
-            train,
-            training_transform(
-                card.resize, config.resize_size, config.crop_size, config.fast_decode
-            ),
-            config.batch_size,
-            loading,
-            training=True,
-            seed=sampling_seed(config),
-            shared=config.sampling == "shard",
-        )
-        self.network = build_network(config.bit)
-        encoder = build_encoder(config, self.network, transform, loading)
-        self.criterion = HashNetLoss(
-            config.bit,
-            len(train),
-            config.alpha,
-            train.labels.shape[1],
-            distributed.World() if config.sampling == "shard" else None,
-        )
-        _, rate = step_of(config)
-        self.schedule = halving_schedule(rate, config.de_step)
-        self.optimizer = build_optimizer(
-            config.optimizer,
-            self.network.backbone_parameters(),
-            self.network.hash_parameters(),
-            self.schedule,
-            config.momentum,
-            config.weight_decay,
-        )
-        log.info(f"train_set {len(train)}")
-        log.info(f"test {len(queries)}")
-        log.info(f"database {len(database)}")
-        log.info(f"----- Total # of train batch: {len(self.batches)}")
-        exclude = rows_to_exclude(queries, database, config.exclude_self, log)
-        self.validation = Validation(encoder, queries, database, config.topK, exclude)
+        self.interruption = Interruption()
+        self.parts = parts = build_training(config, log, self.interruption.watch)
+        saved_parts = (parts.network, parts.optimizer, parts.criterion)
         self.progress = begin_training(
-            config,
-            log,
-            self.network,
-            self.optimizer,
-            self.criterion,
-            functools.partial(encoder.network_input, train),
+            config, parts.settings, log, *saved_parts, parts.first_pictures
         )
-        self.keeper = Keeper(config, self.network, self.optimizer, self.criterion, log)
+        self.keeper = Keeper(config, parts.settings, self.progress, *saved_parts, log)
+        self.losses = engine.StepLosses()
         self.pixels_to_z = distributed.synchronized(
-            paddle.nn.Sequential(PictureNormalization(), self.network)
+            paddle.nn.Sequential(PictureNormalization(), parts.network)
         )
 
-    def run(self) -> None:
-        """Trains from the epoch after the last one done to the last one asked for."""
-        config = self.config
-        if self.progress.epoch >= config.epoch:
+    def run(self) -> int:
+        """Trains from where it begins to the last epoch asked for.
+
+        Returns:
+            0; 130 or 143 where Ctrl-C or SIGTERM has stopped it, after saving how far it came.
+        """
+        if self.progress.epoch >= self.config.epoch:
             done = f"{self.progress.epoch} epochs are done already"
-            self.log.info(f"Nothing to train: {done}, --epoch asks for {config.epoch}")
-            return
+            self.log.info(f"Nothing to train: {done}, --epoch asks for {self.config.epoch}")
+            return 0
         self._write_settings()
-        chance = self.validation.chance()
+        with self.interruption:
+            try:
+                self._train()
+            except Interrupted as stop:
+                self._keep_stopped()
+                return stop.status
+        return 0
+
+    def _train(self) -> None:
+        config = self.config
+        chance = self.parts.validation.chance()
         self.log.info(f"Chance (mean share of relevant database pictures): {chance:.3f}")
         before = self._validate_start(chance) if config.eval_first else None
-        self.log.info(f"Start training from epoch {self.progress.epoch + 1}.")
+        within = f" at step {self.progress.step}" if self.progress.step else ""
+        self.log.info(f"Start training from epoch {self.progress.epoch + 1}{within}.")
         for epoch in range(self.progress.epoch + 1, config.epoch + 1):
             self._run_epoch(epoch)
         self.log.info(f"Training completed for {config.model}({config.bit}).")
@@ -166,6 +118,24 @@ class Training:
                 f"Chance {chance:.3f}, before training {before:.3f}, best {best.best_map:.3f}"
             )
 
+    def _keep_stopped(self) -> None:
+        """Saves the state between two steps of an epoch, or before its evaluation."""
+        losses, keeper = self.losses, self.keeper
+        if losses.step:
+            losses.settle()
+            known = (tuple(losses.losses), tuple(losses.counts))
+            self.progress = replace(
+                self.progress, step=losses.step, losses=known[0], counts=known[1]
+            )
+        if self.progress != keeper.newest:
+            keeper.save_newest(self.progress)
+        saved = f"state: {keeper.resumable}" if keeper.resumable else "nothing was trained yet"
+        self.log.info(
+            f"Stopped in epoch {self.progress.epoch + 1} after {self.progress.step} of "
+            f"{len(self.parts.batches)} steps; {saved}"
+        )
+        self.log.info(f"To go on: {command_to_resume(keeper.resumable)}")
+
     def _write_settings(self) -> None:
         if distributed.is_first():
             with replacing(self.logs / f"config_{self.config.bit}.yaml") as path:
@@ -174,39 +144,41 @@ class Training:
     def _run_epoch(self, epoch: int) -> None:
         config = self.config
         last = epoch == config.epoch
+        begun = self.progress
+        self.losses = engine.StepLosses(begun.step, begun.losses, begun.counts)
         values = self._train_epoch(epoch)
-        self.progress = replace(self.progress, epoch=epoch)
         if last or epoch % config.eval_epoch == 0:
             self.log.info(f"----- Validation after Epoch: {epoch}")
             values["map"] = self._validate()
-            values["left_out"] = self.validation.left_out
+            values["left_out"] = self.parts.validation.left_out
             self._keep_best(epoch, values["map"])
             values["best_map"] = self.progress.best_map
             values["best_epoch"] = self.progress.best_epoch
+        best = {"best_map": self.progress.best_map, "best_epoch": self.progress.best_epoch}
+        self.progress, self.losses = Progress(epoch, **best), engine.StepLosses()
         append_metrics(self.logs / f"metrics_{config.bit}.jsonl", values)
         if last or epoch % config.save_epoch == 0:
             self.keeper.save_newest(self.progress)
 
     def _train_epoch(self, epoch: int) -> dict:
         config = self.config
-        # Anew each epoch, so that dropout needs no saved state; ranks drop differently.
-        paddle.seed(derived_seed(config.seed + distributed.rank(), epoch))
-        rate = start_epoch(self.schedule, epoch)
-        self.criterion.scale = continuation_scale(epoch, config.step_continuation)
-        self.batches.set_epoch(epoch)
-        self.network.train()
-        of = f"Epoch[{epoch:03d}/{config.epoch:03d}], Step[{{:04d}}/{len(self.batches):04d}]"
+        rate = start_epoch(self.parts.schedule, epoch)
+        self.parts.criterion.scale = continuation_scale(epoch, config.step_continuation)
+        self.parts.batches.set_epoch(epoch, self.losses.step)
+        self.parts.network.train()
+        of = f"Epoch[{epoch:03d}/{config.epoch:03d}], Step[{{:04d}}/{len(self.parts.batches):04d}]"
         summary = engine.train_one_epoch(
             self.pixels_to_z,
-            self.criterion,
-            self.optimizer,
-            progress(self.batches, f"epoch {epoch}/{config.epoch}"),
+            self.parts.criterion,
+            self.parts.optimizer,
+            self._steps(epoch),
             config.debug_steps,
             lambda step, loss, pace: self.log.info(f"{of.format(step)}, Loss: {loss:.4f}, {pace}"),
+            self.losses,
         )
         self.log.info(
             f"HashNet[{epoch:2d}/{config.epoch}] bit:{config.bit}, lr:{rate:.9f}, "
-            f"scale:{self.criterion.scale:.3f}, train loss:{summary.loss:.3f}"
+            f"scale:{self.parts.criterion.scale:.3f}, train loss:{summary.loss:.3f}"
         )
         if summary.loss > 1.05 * INDIFFERENT_LOSS:
             self.log.warning(
@@ -218,15 +190,23 @@ class Training:
             "run": self.started,
             "epoch": epoch,
             "lr": rate,
-            "scale": self.criterion.scale,
+            "scale": self.parts.criterion.scale,
             **asdict(summary),
-            "pictures_per_second": summary.pictures / summary.seconds,
-            "replaced": self.troubles.replaced(self.batches),
+            "replaced": self.parts.troubles.replaced(self.parts.batches),
         }
 
+    def _steps(self, epoch: int) -> Iterator:
+        """The batches that the epoch has left."""
+        first, seed = self.losses.step, self.config.seed + distributed.rank()
+        batches = progress(self.parts.batches, f"epoch {epoch}/{self.config.epoch}", first)
+        for step, batch in enumerate(self.interruption.watch(batches), first):
+            # Anew each step, so that dropout needs no saved state; ranks drop differently.
+            paddle.seed(derived_seed(seed, epoch, step))
+            yield batch
+
     def _validate(self) -> float:
-        value = self.validation.map()
-        self.troubles.left_out(self.validation.left_out)
+        value = self.parts.validation.map()
+        self.parts.troubles.left_out(self.parts.validation.left_out)
         return value
 
     def _validate_start(self, chance: float) -> float:
@@ -243,7 +223,7 @@ class Training:
             self.progress = replace(self.progress, best_map=value, best_epoch=epoch)
         best = self.progress
         self.log.info(
-            f"HashNet epoch:{epoch}, bit:{self.config.bit}, dataset:{self.dataset}, "
+            f"HashNet epoch:{epoch}, bit:{self.config.bit}, dataset:{self.parts.dataset}, "
             f"MAP:{value:.3f}, Best MAP(e{best.best_epoch}): {best.best_map:.3f}"
         )
         self.log.info(f"Max mAP so far: {best.best_map:.4f} at epoch_{best.best_epoch}")

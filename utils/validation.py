@@ -6,7 +6,7 @@ import numpy as np
 
 from utils import distributed
 from utils.datasets import Split, own_rows
-from utils.encoder import Encoder, left_out_of
+from utils.encoder import Encoder, Watch, left_out_of
 from utils.metrics import mean_average_precision
 from utils.relevance import relevant_share
 
@@ -20,6 +20,7 @@ class Validation:
         database: n database pictures.
         topk: K of MAP@K; -1: all.
         exclude: [n_q] int64, the database row each query leaves out, or None.
+        watch: what the batches go through, so that it may break off between two of them.
 
     Attributes:
         left_out: of each split, what was wrong with the pictures that the newest score leaves out.
@@ -32,8 +33,9 @@ class Validation:
         database: Split,
         topk: int,
         exclude: np.ndarray | None,
+        watch: Watch = iter,
     ):
-        self._encoder = encoder
+        self._encoder, self._watch = encoder, watch
         self._queries, self._database = queries, database
         self._topk, self._exclude = topk, exclude
         self.left_out: dict[str, list[str]] = {}
@@ -45,8 +47,8 @@ class Validation:
     def map(self) -> float:
         """MAP@K, the same on every rank; all ranks call it together."""
         with self._encoder:
-            queries = self._encoder.encode(self._queries)
-            database = self._encoder.encode(self._database)
+            queries = self._encoder.encode(self._queries, self._watch)
+            database = self._encoder.encode(self._database, self._watch)
         self.left_out = left_out_of(queries, database)
         exclude = self._exclude
         if self.left_out and exclude is not None:
