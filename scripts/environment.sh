@@ -3,6 +3,9 @@
 #
 # A Python that already has Paddle ($PYTHON, else python3) is used as it is; what else is missing is
 # added to it. Otherwise .venv is made, with paddlepaddle-gpu where a GPU answers.
+#
+# With VENV=FOLDER an environment in that folder is used, and made where it is not there, whatever
+# $PYTHON has. With PADDLE=VERSION what is installed there is that version, for CPUs.
 
 RUN_MODULES="paddle numpy PIL tqdm yaml"
 TEST_MODULES="pytest pytest_timeout hypothesis ruff matplotlib"
@@ -31,21 +34,25 @@ choose_python() {
         echo "error: $PYTHON not found; Python 3.9 to 3.13 is needed" >&2
         exit 1
     }
-    if has paddle; then
+    if [ -z "${VENV:-}" ] && has paddle; then
         echo "== Using $(command -v "$PYTHON"), which has Paddle"
         return
     fi
-    if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
-        echo "== Making a virtual environment in .venv"
-        "$PYTHON" -m venv --clear .venv || exit 1
+    folder=${VENV:-.venv}
+    if ! "$folder/bin/python" -m pip --version >/dev/null 2>&1; then
+        echo "== Making a virtual environment in $folder"
+        "$PYTHON" -m venv --clear "$folder" || exit 1
     fi
-    PYTHON=.venv/bin/python
+    PYTHON=$folder/bin/python
 }
 
 run_packages() {
     has $RUN_MODULES && return
+    besides_paddle=$(grep -v -e '^#' -e '^paddlepaddle' requirements-cpu.txt)
     if has paddle; then
-        install $(grep -v -e '^#' -e '^paddlepaddle' requirements-cpu.txt)
+        install $besides_paddle
+    elif [ -n "${PADDLE:-}" ]; then
+        install "paddlepaddle==$PADDLE" setuptools $besides_paddle  # 2.6.2 imports setuptools
     elif gpu_answers; then
         install -r requirements.txt
     else

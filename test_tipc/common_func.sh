@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sourced by the other scripts of test_tipc: reads the configuration, runs and records steps.
+# Sourced by the other scripts of test_tipc: reads a configuration, runs steps and records them.
+. scripts/environment.sh
 
 MODES="lite_train_lite_infer lite_train_whole_infer whole_train_whole_infer whole_infer"
 
@@ -8,61 +9,87 @@ die() {
     exit 2
 }
 
-# read_config FILE MODE: sets lines (an array) and MODE, or ends with what is wrong.
+# read_config FILE MODE: sets CONFIG, MODE and lines (an array), or ends with what is wrong.
 read_config() {
-    [ -f "$1" ] || die "$1: missing; expected a file of test_tipc/configs"
+    CONFIG=$1
+    [ -f "$CONFIG" ] || die "$CONFIG: missing; expected a file of test_tipc/configs"
     case " $MODES " in
         *" $2 "*) MODE=$2 ;;
         *) die "mode '$2': expected one of $MODES" ;;
     esac
-    mapfile -t lines <"$1"
-    [ "${#lines[@]}" -eq 32 ] || die "$1: expected 32 lines, found ${#lines[@]}"
+    mapfile -t lines <"$CONFIG"
+    lines=("${lines[@]%$'\r'}")
+    [ "${#lines[@]}" -eq 32 ] || die "$CONFIG: expected 32 lines, found ${#lines[@]}"
 }
 
 # key_at LINE, value_at LINE: of the line `key:value` (lines count from 1).
 key_at() { echo "${lines[$1 - 1]%%:*}"; }
 value_at() { echo "${lines[$1 - 1]#*:}"; }
 
-# value_of_mode LINE: the value of `key:value` or, of `key:mode=value|mode=value`, that of $MODE.
-value_of_mode() {
-    local value part
+# mode_value_at LINE: of `key:value` the value; of `key:mode=value|mode=value` that of $MODE.
+mode_value_at() {
+    local value part parts
     value=$(value_at "$1")
-    case $value in
-        *=*) ;;
-        *)
-            echo "$value"
-            return
-            ;;
-    esac
-    local parts
+    if [[ " $MODES " != *" ${value%%=*} "* ]]; then
+        echo "$value"
+        return
+    fi
     IFS='|' read -ra parts <<<"$value"
     for part in "${parts[@]}"; do
-        [ "${part%%=*}" = "$MODE" ] && echo "${part#*=}" && return
+        if [ "${part%%=*}" = "$MODE" ]; then
+            echo "${part#*=}"
+            return
+        fi
     done
-    echo null
+    die "$CONFIG, line $1: no value for $MODE"
 }
 
-# flag KEY VALUE: `KEY VALUE`, or nothing where either is null.
+# flag KEY VALUE: `KEY VALUE`, or nothing where one of them is null or empty.
 flag() {
     if [ "$1" != null ] && [ "$2" != null ] && [ -n "$2" ]; then echo "$1 $2"; fi
 }
 
-# count_gpus: how many answer.
+# alternatives COMMAND: one line for each choice of its words; `f --a 1|2` gives `f --a 1`, `f --a 2`.
+alternatives() {
+    local word choice command words choices grown commands=("")
+    read -ra words <<<"$1"
+    for word in "${words[@]}"; do
+        IFS='|' read -ra choices <<<"$word"
+        grown=()
+        for command in "${commands[@]}"; do
+            for choice in "${choices[@]}"; do grown+=("${command:+$command }$choice"); done
+        done
+        commands=("${grown[@]}")
+    done
+    printf '%s\n' "${commands[@]}"
+}
+
+# data_set train|infer: the one that $MODE trains on, or evaluates and infers on.
+data_set() {
+    case $1:$MODE in
+        train:lite_* | infer:*_lite_infer) echo coco_lite ;;
+        *) echo coco ;;
+    esac
+}
+
+# count_gpus PYTHON: how many Paddle can use.
 count_gpus() {
-    command -v nvidia-smi >/dev/null 2>&1 || {
+    if gpu_answers; then
+        "$1" -c 'from utils.runtime import start_paddle, usable_gpus
+start_paddle()
+print(usable_gpus())'
+    else
         echo 0
-        return
-    }
-    nvidia-smi -L 2>/dev/null | grep -c '^GPU' || true
+    fi
 }
 
 # begin_results FOLDER: where steps are recorded from now on; of an earlier run nothing stays.
 begin_results() {
     RESULTS=$1
     FAILURES=0
+    rm -rf "$RESULTS"
     mkdir -p "$RESULTS/logs"
-    : >"$RESULTS/results_python.log"
-    : >"$RESULTS/steps.tsv"
+    touch "$RESULTS/results_python.log" "$RESULTS/steps.tsv"
 }
 
 record() { # STEP STATUS LINE
@@ -70,27 +97,30 @@ record() { # STEP STATUS LINE
     printf '%s\t%s\n' "$1" "$2" >>"$RESULTS/steps.tsv"
 }
 
-# run_step STEP COMMAND: runs it, keeps its output in a log of its own, records how it ended.
+# run_step STEP NAME COMMAND: runs it, its output in logs/NAME.log, and records how it ended.
 run_step() {
-    local step=$1 command=$2 log status=0
-    log=$RESULTS/logs/$(echo "$step" | tr ' ,' '__').log
+    local step=$1 log=$RESULTS/logs/$2.log command=$3 status=0
     bash -c "$command" >"$log" 2>&1 || status=$?
     if [ "$status" -eq 0 ]; then
-        record "$step" ok "Run successfully with command - $command!"
-    else
-        record "$step" failed "Run failed with command - $command!"
-        echo "  exit status $status; log: $log; its end:"
-        tail -n 5 "$log" | sed 's/^/  | /'
-        FAILURES=$((FAILURES + 1))
+        record "$step" ok "Run successfully with command - $model_name - $command - $log!"
+        return
     fi
-    return "$status"
+    record "$step" failed "Run failed with command - $model_name - $command - $log!"
+    echo "  exit status $status; the end of $log:"
+    tail -n 5 "$log" | sed 's/^/  | /'
+    FAILURES=$((FAILURES + 1))
+    return 1
 }
 
 # skip_step STEP COMMAND: records that a GPU is missing for it.
-skip_step() { record "$1" skipped "Skipped (no GPU): $2"; }
+skip_step() { record "$1" skipped "Skipped (no GPU): $model_name - $2"; }
 
-# give_up_step STEP REASON: records a step that an earlier failure has made impossible.
-give_up_step() {
-    record "$1" failed "Run failed with command - (not run: $2)!"
-    FAILURES=$((FAILURES + 1))
+# give_up REASON STEP...: records steps that an earlier failure has made impossible.
+give_up() {
+    local reason=$1 step
+    shift
+    for step in "$@"; do
+        record "$step" failed "Run failed with command - $model_name - $step was not run: $reason!"
+        FAILURES=$((FAILURES + 1))
+    done
 }

@@ -1,108 +1,128 @@
 #!/usr/bin/env bash
-# Trains, evaluates, exports and infers as a configuration says, and checks the answers:
+# Trains, evaluates, exports and infers as a configuration says, and compares the answers:
 # bash test_tipc/test_train_inference_python.sh CONFIG MODE
-set -uo pipefail
+set -euo pipefail
 cd "$(dirname "$0")/.."
 . test_tipc/common_func.sh
 [ $# -eq 2 ] || die "usage: bash test_tipc/test_train_inference_python.sh CONFIG MODE; modes: $MODES"
 read_config "$1" "$2"
 
 model_name=$(value_at 2)
-python=${PYTHON:-$(value_at 3)}
-IFS='|' read -ra devices <<<"$(value_at 4)"
-IFS='|' read -ra device_use_gpu <<<"$(value_at 5)"
-epoch=$(flag "$(key_at 6)" "$(value_of_mode 6)")
-output=$(value_at 7)/$MODE
-batch=$(flag "$(key_at 8)" "$(value_of_mode 8)")
-pretrained=$(flag "$(key_at 9)" "$(value_at 9)")
-train_model_name=$(value_at 10)
-train_data="$(flag "$(key_at 11)" "$(value_of_mode 11)") $(flag "$(key_at 12)" "$(value_of_mode 12)")"
-trainer=$(value_at 15)
-eval_command=$(value_at 18)
-dataset=$(flag "$(key_at 19)" "$(value_of_mode 19)")
-save_inference=$(key_at 22)
-export_weights=$(key_at 23)
-norm_export=$(value_at 24)
-train_model=$(value_at 25)
-infer_export=$(value_at 26)
-inference=$(value_at 27)
-IFS='|' read -ra infer_use_gpu <<<"$(value_at 28)"
-IFS='|' read -ra infer_batches <<<"$(value_at 29)"
-model_dir=$(key_at 30)
-picture=$(value_of_mode 31)
-benchmark=$(flag "$(key_at 32)" "$(value_at 32)")
 bit=${model_name##*_}
+interpreter=${PYTHON:-$(value_at 3)}
+python=$(printf %q "$interpreter")
+output=$(value_at 7)/$MODE
+infer_data="--dataset $(data_set infer)"
+if [ "$MODE" = whole_infer ] || [ "$(data_set train)" = "$(data_set infer)" ]; then
+    data_path=$(mode_value_at 11)
+    infer_data="$infer_data $(flag "$(key_at 11)" "$data_path")"
+fi
+IFS='|' read -ra infer_use_gpu <<<"$(value_at 28)"
+picture=$(mode_value_at 31)
+inference="$python $(value_at 27) $(key_at 29) $(value_at 29)"
+benchmark=$(flag "$(key_at 32)" "$(value_at 32)")
 
-begin_results "$output"
-gpus=$(count_gpus)
-
-# infer_all NAME WEIGHTS EXPORT: export, inference on each device, and its answers compared.
-infer_all() {
-    local name=$1 weights=$2 export=$3 use_gpu size step command
-    local folder=$output/$name/inference
-    if ! run_step "export" "$python $export $export_weights $weights $save_inference $folder $dataset"; then
-        give_up_step "inference" "the export failed"
+# train_and_infer ENTRY USE_GPU: the chain on one entry of gpu_list.
+train_and_infer() {
+    local label=cpu device=cpu visible="" name=$trainer_name"_gpus_${1//,/_}" start command weights
+    local run=$output/$name
+    start="$python $norm_train"
+    if [ "$1" != -1 ] && [ "$2" = True ]; then
+        label="gpu $1" device=gpu visible="CUDA_VISIBLE_DEVICES=${1%%,*} "
+        start="$visible$start"
+        if [[ $1 == *,* ]]; then
+            start="$python -m paddle.distributed.launch --gpus=$1 --log_dir $run/launch"
+            start="$start ${norm_train/main_single_gpu/main_multi_gpu}"
+        fi
+    fi
+    command="$start $train_flags --device $device --output-dir $run"
+    if [ "$device" = gpu ] && [ "$(tr , '\n' <<<"$1" | sort -n | tail -n 1)" -ge "$gpus" ]; then
+        skip_step "$label: train" "$command (Paddle can use $gpus)"
         return
     fi
+    if ! run_step "$label: train" "${name}_train" "$command"; then
+        give_up "the training failed" "$label: eval" "$label: export" "$label: inference"
+        return
+    fi
+    weights=$run/$train_model_name
+    run_step "$label: eval" "${name}_eval" \
+        "$visible$python $eval_command --pretrained $weights $infer_data --device $device --output-dir $run" ||
+        true
+    export_and_infer "$label" "$name" "$norm_export" "$weights" "$run/inference" "$visible"
+}
+
+# export_and_infer LABEL NAME EXPORT WEIGHTS FOLDER VISIBLE: on each device of line 28.
+export_and_infer() {
+    local label=$1 name=$2 weights=$4 folder=$5 use_gpu
+    if [ "$3" != null ] && ! run_step "$label: export" "${name}_export" \
+        "$python $3 $(key_at 21) $weights $(key_at 20) $folder --dataset $(data_set infer)"; then
+        give_up "the export failed" "$label: inference"
+        return
+    fi
+    mkdir -p "$folder"
     for use_gpu in "${infer_use_gpu[@]}"; do
-        for size in "${infer_batches[@]}"; do
-            step="inference $([ "$use_gpu" = True ] && echo gpu || echo cpu)"
-            command="$python $inference $(key_at 28) $use_gpu $(key_at 29) $size $model_dir $folder"
-            command="$command $(key_at 31) $picture $benchmark $dataset --save-path $folder/found --json"
-            command="$command > $folder/infer.json"
-            if [ "$use_gpu" = True ] && [ "$gpus" -eq 0 ]; then
-                skip_step "$step" "$command"
-                continue
-            fi
-            run_step "$step" "$command" || continue
-            compare "$weights" "$folder"
-        done
+        infer_on "$label" "$name" "$weights" "$folder" "$use_gpu" "$6"
     done
 }
 
-# compare WEIGHTS FOLDER: the exported model's answers are those of predict.py.
-compare() {
-    local predict="$python predict.py --bit $bit --pretrained $1 --img $picture $dataset"
-    predict="$predict --save-path $2/found --output-dir $2/network --device cpu --json > $2/predict.json"
-    run_step "same answers" "$predict && $python test_tipc/compare_answers.py $2/predict.json $2/infer.json"
-}
-
-# train_and_infer NUMBER: the chain on one entry of gpu_list.
-train_and_infer() {
-    local entry=${devices[$1]} use_gpu=${device_use_gpu[$1]:-True} device=cpu command start needed
-    local name=norm_train_gpus_${entry//,/_}
-    [ "$use_gpu" = True ] && device=gpu
-    local run="$output/$name" weights="$output/$name/$train_model_name"
-    needed=$(($(echo "$entry" | tr -cd , | wc -c) + 1))
-    start="$python $trainer"
-    if [ "$needed" -gt 1 ]; then
-        start="$python -m paddle.distributed.launch --gpus=$entry ${trainer/main_single_gpu/main_multi_gpu}"
-    elif [ "$device" = gpu ]; then
-        start="CUDA_VISIBLE_DEVICES=$entry $start"
+# infer_on LABEL NAME WEIGHTS FOLDER USE_GPU VISIBLE: each inference, its answers beside predict.py's.
+infer_on() {
+    local label=$1 name=$2 folder=$4 device=cpu environment="" choices choice command log predicted
+    mapfile -t choices < <(alternatives "$inference")
+    if [ "$5" = True ]; then
+        # TensorFloat-32 rounds to 10 bits: codes of the two programs would differ here and there.
+        device=gpu environment="NVIDIA_TF32_OVERRIDE=0 $6" choices=("${choices[0]}")
     fi
-    command="$start $epoch $batch $pretrained $train_data --device $device --output-dir $run"
-    [[ $MODE == lite_train* ]] && command="$command --backbone-weights none"
-    if [ "$device" = gpu ] && [ "$gpus" -lt "$needed" ]; then
-        skip_step "train $entry" "$command"
+    local step="$label: inference, $device" files=$folder/$device
+    local where="$(key_at 28) $5 $(key_at 30) $folder $(key_at 31) $picture $benchmark $infer_data"
+    if [ "$device" = gpu ] && [ "$gpus" -eq 0 ]; then
+        skip_step "$step" "${choices[0]} $where"
         return
     fi
-    if ! run_step "train $entry" "$command"; then
-        give_up_step "eval" "the training failed"
-        return
-    fi
-    run_step "eval" "$python $eval_command --pretrained $weights $dataset --device $device --output-dir $run"
-    infer_all "$name" "$weights" "$norm_export"
+    mkdir -p "$files"
+    predicted="$environment$python predict.py --bit $bit --pretrained $3 --img $picture $infer_data"
+    predicted="$predicted --device $device --encoder dygraph --output-dir $files --save-path $files --json"
+    run_step "$label: predict, $device" "${name}_predict_$device" "$predicted > $files/predict.json" || true
+    for choice in "${choices[@]}"; do
+        log=${name}_infer_${device}_$(tr -cs 'A-Za-z0-9\n' _ <<<"${choice##*.py --}")
+        command="$environment$choice $where --save-path $files --json > $files/infer.json"
+        if run_step "$step" "$log" "$command"; then
+            run_step "$label: same answers, $device" "${log}_compare" \
+                "$python test_tipc/compare_answers.py $files/predict.json $files/infer.json" || true
+        fi
+    done
 }
 
+begin_results "$output"
+gpus=$(count_gpus "$interpreter")
 if [ "$MODE" = whole_infer ]; then
-    infer_all trained "$train_model" "$infer_export"
+    folder=$(value_at 20)
+    [ "$(value_at 25)" != null ] || folder=$(value_at 30)
+    export_and_infer trained whole_infer "$(value_at 25)" "$(value_at 24)" "$folder" ""
 else
-    for number in "${!devices[@]}"; do
-        train_and_infer "$number"
+    trainer_name=$(value_at 13)
+    norm_train=$(value_at 14)
+    eval_command=$(value_at 17)
+    norm_export=$(value_at 22)
+    train_model_name=$(value_at 10)
+    epoch=$(mode_value_at 6)
+    batch=$(mode_value_at 8)
+    data_path=$(mode_value_at 11)
+    train_flags="--dataset $(data_set train) $(flag "$(key_at 11)" "$data_path")"
+    train_flags="$train_flags $(flag "$(key_at 6)" "$epoch") $(flag "$(key_at 8)" "$batch")"
+    train_flags="$train_flags $(flag "$(key_at 9)" "$(value_at 9)")"
+    [[ $MODE != lite_* ]] || train_flags="$train_flags --backbone-weights none"
+    train_flags=${train_flags//  / }
+    IFS='|' read -ra entries <<<"$(value_at 4)"
+    IFS='|' read -ra use_gpu <<<"$(value_at 5)"
+    for number in "${!entries[@]}"; do
+        [[ ${entries[$number]} =~ ^(-1|[0-9]+(,[0-9]+)*)$ ]] ||
+            die "$CONFIG, line 4: '${entries[$number]}': expected -1 (CPU), a GPU, or GPUs such as 0,1"
+        train_and_infer "${entries[$number]}" "${use_gpu[$number]:-True}"
     done
 fi
 
 if [ "$FAILURES" -gt 0 ]; then
-    echo "$FAILURES step(s) failed; $RESULTS/results_python.log"
+    echo "$FAILURES steps failed; see $RESULTS/results_python.log"
     exit 1
 fi
