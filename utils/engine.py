@@ -78,6 +78,8 @@ class StepLosses:
         Raises:
             UserError: a loss is not finite; the message names the step.
         """
+        if not self._mine:  # on any rank; an exchange of nothing ends the process (gloo)
+            return
         mine = np.array([self._finite(), [count for _, count in self._mine]])
         (all_ranks,) = distributed.gather_arrays(mine[None])
         self._mine = []
