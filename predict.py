@@ -21,6 +21,7 @@ def main() -> int:
     from utils import checkpoint  # what imports Paddle comes after its start
     from utils.cards import read_card
     from utils.datasets import loose_pictures
+    from utils.disk import check_writable
     from utils.encoder import identity_of
     from utils.parts import (
         build_encoder,
@@ -34,6 +35,7 @@ def main() -> int:
     from utils.search import find_pictures
     from utils.search_session import answer_queries
 
+    check_writable(config.save_path)
     queries = loose_pictures(find_pictures(config.img), "--img")
     choose_device(config.device)
     card = read_card(config.dataset)

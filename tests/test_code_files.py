@@ -234,7 +234,7 @@ def test_a_failed_write_leaves_the_old_pair(codes, path, monkeypatch):
     def full_disk(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "save", full_disk)
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(UserError, match="No space left"):
         save_codes(path, codes[:2], {})
     np.testing.assert_array_equal(load_codes(path)[0], codes)

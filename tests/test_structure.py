@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "utils.safe_pickle": set(),
     "utils.state_files": set(),
     "utils.state_sets": set(),
+    "utils.disk": set(),
     "utils.cards": set(),
     "utils.options": set(),
     "utils.command_line": set(),
@@ -126,6 +127,7 @@ MAY_IMPORT = {
         "utils.validation",
     },
     "utils.trainer": {
+        "utils.disk",
         "models",
         "utils.beginning",
         "utils.checkpoint",
@@ -181,6 +183,7 @@ MAY_IMPORT = {
         "utils.code_files",
         "utils.coders",
         "utils.datasets",
+        "utils.disk",
         "utils.engine",
         "utils.loader",
         "utils.logger",

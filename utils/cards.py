@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Any
 
 import yaml
 
-from utils.errors import UserError
+from utils.errors import UserError, first_line
 
 DATA_FOLDER = Path(__file__).resolve().parent.parent / "data"
 CARD_NAME = "dataset.yaml"
+MAX_YAML = 1 << 20
 SPLITS = ("train", "test", "database")
 KINDS = ("list", "cifar10")
 RESIZES = ("short_side", "square")
@@ -50,14 +52,28 @@ class Card:
     provenance: str = ""
 
 
+class _Loader(yaml.SafeLoader):
+    """Plain YAML; an alias can make a small file a huge value, and no setting needs one."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Composes the next node, unless it is an alias."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "aliases (*) are not taken", mark)
+        return super().compose_node(parent, index)
+
+
 def read_yaml_mapping(path: Path) -> dict[str, Any]:
     """Reads a YAML file that maps names to values.
 
     Raises:
-        UserError: it cannot be read, is not YAML, or is not a mapping.
+        UserError: it cannot be read, is not YAML, is not a mapping, or has aliases or more than
+            `MAX_YAML` bytes.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > MAX_YAML:
+            raise UserError(f"{path}: more than {MAX_YAML} bytes; expected a short YAML file")
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # it is a safe one
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -67,6 +83,9 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "it cannot be parsed"
         raise UserError(f"{path}{line}: not valid YAML: {problem}") from error
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        # a value that its own kind refuses, such as the date 2001-99-99
+        raise UserError(f"{path}: not valid YAML: {first_line(error)}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected `name: value` lines, found {type(content).__name__}")
     return content
@@ -82,10 +101,10 @@ def read_card(dataset: str) -> Card:
         UserError: no such data set, or a card with unknown, missing or wrong entries.
     """
     folder = DATA_FOLDER / dataset
-    if not (folder / CARD_NAME).is_file():
+    if not os.path.isfile(folder / CARD_NAME):
         folder = Path(dataset)
     path = folder / CARD_NAME
-    if not path.is_file():
+    if not os.path.isfile(path):
         known = ", ".join(sorted(card.parent.name for card in DATA_FOLDER.glob(f"*/{CARD_NAME}")))
         raise UserError(
             f"--dataset {dataset}: unknown data set; known ones: {known}; "
@@ -114,7 +133,7 @@ def _card_from(path: Path, entries: dict[str, Any]) -> Card:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+    return isinstance(value, str) and bool(value.strip()) and "\0" not in value
 
 
 def _is_count(value: Any) -> bool:

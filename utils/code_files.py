@@ -10,6 +10,7 @@ compares their provenance with what they should be of. Nothing is ever unpickled
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import tokenize
@@ -59,8 +60,10 @@ def save_codes(path: str | os.PathLike, codes: np.ndarray, provenance: dict) -> 
         raise ValueError(f"provenance keys {sorted(taken)} are the record's own")
     record = {"bit": bit, "rows": len(codes), "codes_sha256": _sha256_of_codes(codes)}
     text = json.dumps({**record, **provenance}, indent=2, ensure_ascii=False) + "\n"
+    content = io.BytesIO()  # NumPy's own writing to a file does not say why it failed
+    np.save(content, codes, allow_pickle=False)
     with replacing(path) as temporary:
-        np.save(temporary, codes, allow_pickle=False)
+        temporary.write_bytes(content.getbuffer())
     with replacing(path.with_suffix(".json")) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

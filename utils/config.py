@@ -192,6 +192,8 @@ def _typed(where: str, value: Any, option: Option) -> Any:
             pass
     if type(value) is not option.kind:
         raise UserError(f"{where}: expected {option.kind.__name__}, found {value!r}")
+    if option.kind is str and "\0" in value:  # the system takes no such path
+        raise UserError(f"{where}: expected text, found {value!r}")
     if option.choices and value not in option.choices:
         raise UserError(f"{where}: expected one of {', '.join(option.choices)}, found {value!r}")
     return value

@@ -14,7 +14,7 @@ from utils import cifar
 from utils.cards import Card
 from utils.errors import UserError
 from utils.files import sha256_of_file
-from utils.lists import read_list
+from utils.lists import check_inside, read_list
 from utils.pictures import ChosenPictures, PictureArray, PictureFiles, Pictures
 
 
@@ -58,6 +58,7 @@ def open_splits(
     list_path: str | None = None,
     num_class: int | None = None,
     seed: int = 0,
+    allow_outside: bool = False,
 ) -> list[Split]:
     """Opens parts of a data set; no picture is decoded yet.
 
@@ -68,6 +69,7 @@ def open_splits(
         list_path: folder of the list files; None: the card's.
         num_class: labels a line; None: the card's.
         seed: draws CIFAR-10's splits; without effect on list files.
+        allow_outside: whether a list's paths may lead out of `data_path`.
 
     Returns:
         The splits, in the order of `names`.
@@ -82,14 +84,17 @@ def open_splits(
         splits = _cifar_splits(card, folder, seed)
         return [splits[name] for name in names]
     lists = Path(list_path) if list_path else card.folder
+    num_class = num_class or card.num_class
     return [
-        _list_split(name, folder, lists / card.lists[name], num_class or card.num_class)
+        _list_split(name, folder, lists / card.lists[name], num_class, allow_outside)
         for name in names
     ]
 
 
-def _list_split(name: str, folder: Path, path: Path, num_class: int) -> Split:
+def _list_split(name: str, folder: Path, path: Path, num_class: int, allow_outside: bool) -> Split:
     image_list = read_list(path, num_class)
+    if not allow_outside:
+        check_inside(image_list)
     origin = {"list": path.name, "list_sha256": sha256_of_file(path)}
     paths = [os.path.join(folder, picture) for picture in image_list.pictures]
     pictures = PictureFiles(paths, str(path), image_list.lines)

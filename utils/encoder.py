@@ -15,6 +15,7 @@ from utils import engine
 from utils.code_files import load_codes, provenance_differences, save_codes
 from utils.coders import Coder
 from utils.datasets import Split
+from utils.disk import check_writable
 from utils.errors import UserError
 from utils.files import sha256_of_file
 from utils.loader import Batches, Loading
@@ -194,6 +195,7 @@ def stored_or_new_codes(
         except UserError:
             _set_aside(path, say)
             reason = f"{path} could not be used"
+    check_writable(path.parent, [path.name])
     say(f"Database codes: encoding {len(split)} pictures ({reason})")
     encoded = encoder.encode(split)
     keep_codes(path, encoded, made_from)

@@ -11,6 +11,7 @@ from typing import Any
 EXIT_USER_ERROR = 2
 EXIT_SIGNAL = 128
 """Added to the number of a signal: 130 after Ctrl-C, 143 after SIGTERM, as shells have it."""
+LONGEST_LINE = 2000
 
 
 class UserError(Exception):
@@ -30,6 +31,15 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def one_line(text: str) -> str:
+    """Text as one line that a terminal shows as it is: other characters come as escapes.
+
+    Names in a message may be of a stranger's file.
+    """
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return shown if len(shown) <= LONGEST_LINE else f"{shown[: LONGEST_LINE - 1]}…"
+
+
 def run_command(command: Callable[[], int | None]) -> int:
     """Runs a command and returns its exit status; a `UserError` becomes one line on stderr.
 
@@ -44,7 +54,7 @@ def run_command(command: Callable[[], int | None]) -> int:
         with _raising_at_sigterm():
             return command() or 0
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         return EXIT_USER_ERROR
     except (KeyboardInterrupt, Terminated) as stop:
         print("stopped; what was saved before is whole", file=sys.stderr)

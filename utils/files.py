@@ -38,11 +38,22 @@ def replacing(path: str | os.PathLike, alone: bool = False) -> Iterator[Path]:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
+        _flush_folder(path.parent)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def _flush_folder(folder: Path) -> None:
+    """Makes the new name survive a power cut, where the system lets a folder be flushed."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def sha256_of_file(path: str | os.PathLike) -> str:

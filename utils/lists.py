@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,25 @@ def read_list(path: Path, num_class: int) -> ImageList:
     return ImageList(path, tuple(pictures), matrix - ord("0"), np.array(lines))
 
 
+def check_inside(image_list: ImageList) -> None:
+    """Refuses a list whose paths lead out of the picture folder by what they say.
+
+    Links inside the folder are followed, wherever they lead: its owner has put them there.
+
+    Raises:
+        UserError: a path is absolute, or its `..` leave the folder; the message names the line.
+    """
+    for picture, line in zip(image_list.pictures, image_list.lines):
+        if not (".." in picture or os.path.isabs(picture) or os.path.splitdrive(picture)[0]):
+            continue
+        drive, path = os.path.splitdrive(os.path.normpath(picture))
+        if drive or os.path.isabs(path) or path.split(os.sep)[0] == os.pardir:
+            raise UserError(
+                f"{image_list.path}, line {line}: {picture!r} leads out of the picture folder; "
+                "expected a path below it (--allow-outside admits others)"
+            )
+
+
 def read_lines(path: Path) -> list[str]:
     """A list file's lines, without their ends.
 
@@ -61,7 +81,10 @@ def read_lines(path: Path) -> list[str]:
         UserError: the file is missing, cannot be read or is not UTF-8 text.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
+        content = path.read_bytes()
+        if b"\0" in content:  # no path can hold one: it is told as a byte that is no text
+            content.replace(b"\0", b"\xff").decode()
+        return content.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except FileNotFoundError as error:
         raise UserError(
             f"{path}: the list file is missing; --list-path names the folder of the lists, "

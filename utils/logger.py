@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from utils import distributed
 from utils.errors import UserError
+from utils.files import replacing
 
 
 class _Console(logging.Handler):
@@ -21,6 +22,20 @@ class _Console(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record))
         sys.stdout.flush()
+
+
+class _LogFile(logging.FileHandler):
+    """Tells of a full disk as an error of the run, not as a traceback beside it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            raise
+        raise _not_written(Path(self.baseFilename), error) from error
+
+
+def _not_written(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path}: cannot be written: {error.strerror or error}")
 
 
 def open_log(path: Path) -> logging.Logger:
@@ -53,24 +68,25 @@ def open_log(path: Path) -> logging.Logger:
 def _log_file(path: Path) -> logging.Handler:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return logging.FileHandler(path, encoding="utf-8")
+        return _LogFile(path, encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise _not_written(path, error) from error
 
 
 def append_metrics(path: Path, values: dict[str, Any]) -> None:
-    """Appends one line of JSON to a file, on rank 0 alone.
+    """Appends one line of JSON to a file, on rank 0 alone; the file is replaced whole.
+
+    A half line at its end, of a program that wrote in place, is left out.
 
     Raises:
         UserError: the file cannot be written.
     """
     if not distributed.is_first():
         return
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+    before = path.read_bytes() if path.is_file() else b""
+    whole = before[: before.rfind(b"\n") + 1]
+    with replacing(path) as temporary:
+        temporary.write_bytes(whole + json.dumps(values).encode() + b"\n")
 
 
 def progress(items: Iterable, doing: str, done: int = 0) -> Iterable:

@@ -102,6 +102,9 @@ class Config:
     list_path: str | None = option(
         None, DATA, "folder of the list files (default: the card's folder)", WITH_DATA, kind=str
     )
+    allow_outside: bool = option(
+        False, DATA, "lists may name pictures outside DATA_PATH (absolute paths, ..)", WITH_DATA
+    )
     num_class: int = option(80, DATA, "labels a picture", WITH_DATA, minimum=1)
     crop_size: int = option(
         224, DATA, "side of the network's square input", WITH_WEIGHTS, minimum=63

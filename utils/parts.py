@@ -92,16 +92,22 @@ def transform_of(config: Config, card: Card) -> Transform:
     )
 
 
-def test_and_database(config: Config, card: Card) -> list[Split]:
-    """The queries and the database of a data set."""
+def open_parts(config: Config, card: Card, *names: str) -> list[Split]:
+    """Parts of a data set, as the settings have it: 'train', 'test', 'database'."""
     return open_splits(
         card,
-        ["test", "database"],
+        names,
         config.data_path,
         config.list_path,
         config.num_class,
         config.seed,
+        config.allow_outside,
     )
+
+
+def test_and_database(config: Config, card: Card) -> list[Split]:
+    """The queries and the database of a data set."""
+    return open_parts(config, card, "test", "database")
 
 
 def rows_to_exclude(

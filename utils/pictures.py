@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
+import stat
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -12,8 +15,16 @@ from typing import Protocol
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from utils.errors import UserError
+from utils.errors import UserError, first_line
 from utils.files import replacing
+
+MAX_PIXELS = 1024**3 // 12
+"""89,478,485, a quarter GiB as RGB: where Pillow begins to warn of a decompression bomb."""
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
+"""What is decoded. EPS is not, for one: Pillow would start another program on it."""
+
+# Of notes that a camera wrote wrongly and the like; what is wrong with the pixels is an error.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class Pictures(Protocol):
@@ -38,30 +49,70 @@ class Pictures(Protocol):
 
 
 def open_picture(path: Path, where: str = "", least_side: int = 0) -> Image.Image:
-    """Opens a picture file as RGB.
+    """Opens a picture file as RGB, as the published code does: Pillow's `convert("RGB")`.
+
+    So transparency is dropped (the colour beneath it counts), CMYK is converted without a colour
+    profile, of an animation the first frame is taken, and a camera's note to turn the picture
+    (EXIF orientation) is not followed. Any size from 1×1 to `MAX_PIXELS` is taken.
+
+    One thing is done otherwise: grey of 16 bits is brought to 8 by its higher byte, as Pillow does
+    with colours of 16 bits, where its `convert` makes nearly all of it white.
 
     Args:
-        path: the file.
+        path: the file; its content tells the format, not its name (see `FORMATS`).
         where: what names it, for the message, such as a list's line.
         least_side: a JPEG file is decoded at 1/2, 1/4 or 1/8 of its size, as long as its short
             side keeps this many pixels; 0: whole.
 
     Raises:
-        UserError: the file is missing, or is not a picture that Pillow can decode.
+        UserError: the file is missing, empty, cut off or otherwise not a picture that Pillow can
+            decode, has more than `MAX_PIXELS`, or pixels of more than 16 bits (what is white there
+            is not defined).
     """
     named = f" (named in {where})" if where else ""
     try:
-        with Image.open(path) as picture:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            raise ValueError("it is no file")
+        with Image.open(path, formats=_formats()) as picture:
+            _check(picture)
             if least_side:
                 picture.draft(picture.mode, (least_side, least_side))
             picture.load()
+            picture = _as_8_bits(picture)
             return picture if picture.mode == "RGB" else picture.convert("RGB")
     except FileNotFoundError as error:
         raise UserError(f"{path}: the picture is missing{named}") from error
     except UnidentifiedImageError as error:
-        raise UserError(f"{path}: not a picture{named}") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: the picture cannot be decoded{named}: {error}") from error
+        what = "not a picture" if path.stat().st_size else "an empty file, not a picture"
+        raise UserError(f"{path}: {what}{named}") from error
+    except Exception as error:  # what a damaged picture raises is not limited to a few kinds
+        raise UserError(
+            f"{path}: the picture cannot be decoded{named}: {first_line(error)}"
+        ) from error
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _check(picture: Image.Image) -> None:
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        raise ValueError(
+            f"{width}×{height} is more than {MAX_PIXELS} pixels; make it smaller, the network sees "
+            "a few hundred pixels a side"
+        )
+    # Older Pillow opens grey PNG files of 16 bits as "I", whole numbers of 32 bits.
+    if picture.mode == "F" or (picture.mode == "I" and picture.format != "PNG"):
+        raise ValueError("its pixels have more than 16 bits; save it with 8 or 16")
+
+
+def _as_8_bits(picture: Image.Image) -> Image.Image:
+    if picture.mode != "I" and not picture.mode.startswith("I;16"):
+        return picture
+    return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
 
 
 class PictureFiles:

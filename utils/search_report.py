@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -66,8 +67,10 @@ def report_search(
         say(f"----- Save Matched Pic in: {database.pictures.copy(nearest.row, folder)}")
     number = f"{query + 1}_" if len(queries) > 1 else ""  # two folders may hold the same name
     path = folder / f"search_{number}{Path(name).stem}.jpg"
+    jpeg = io.BytesIO()
+    sheet.save(jpeg, format="JPEG", quality=90)
     with replacing(path) as temporary:
-        sheet.save(temporary, quality=90)
+        temporary.write_bytes(jpeg.getbuffer())
     say(f"Contact sheet: {path}")
     return path
 

@@ -17,6 +17,7 @@ from utils.beginning import begin_training
 from utils.checkpoint import Progress
 from utils.command_line import command_to_resume
 from utils.config import TRAIN_COMMAND, config_as_yaml
+from utils.disk import check_space, check_writable, training_files
 from utils.evaluator import evaluate_weights
 from utils.files import replacing
 from utils.interruption import Interrupted, Interruption
@@ -42,6 +43,9 @@ def run(config: Config) -> int:
         UserError: something the user can mend: data, weights, settings, a full disk.
     """
     logs = Path(config.log_path or Path(config.output_dir, "test" if config.eval else "train"))
+    if distributed.is_first():
+        check_writable(config.output_dir)
+        check_writable(logs)
     log = open_log(logs / f"log_{config.bit}.txt")
     device = choose_device(config.device)
     log.info(
@@ -92,6 +96,7 @@ class Training:
             done = f"{self.progress.epoch} epochs are done already"
             self.log.info(f"Nothing to train: {done}, --epoch asks for {self.config.epoch}")
             return 0
+        self._check_disk()
         self._write_settings()
         with self.interruption:
             try:
@@ -135,6 +140,15 @@ class Training:
             f"{len(self.parts.batches)} steps; {saved}"
         )
         self.log.info(f"To go on: {command_to_resume(keeper.resumable)}")
+
+    def _check_disk(self) -> None:
+        if not distributed.is_first():
+            return
+        config, parts = self.config, self.parts
+        banks = distributed.world_size() if config.sampling == "replicate" else 1
+        files = training_files(config.bit, parts.network, parts.optimizer, parts.criterion, banks)
+        check_writable(config.output_dir, files)
+        check_space(config.output_dir, files)
 
     def _write_settings(self) -> None:
         if distributed.is_first():

@@ -14,7 +14,7 @@ from paddle.optimizer.lr import StepDecay
 from models import HashNet
 from utils import distributed
 from utils.cards import Card, read_card
-from utils.datasets import Split, open_splits
+from utils.datasets import Split
 from utils.encoder import Watch
 from utils.loader import Batches
 from utils.loss import HashNetLoss
@@ -25,6 +25,7 @@ from utils.parts import (
     build_encoder,
     build_loading,
     build_network,
+    open_parts,
     rows_to_exclude,
     test_and_database,
     transform_of,
@@ -81,9 +82,7 @@ def build_training(config: Config, log: logging.Logger, watch: Watch) -> Trainin
         UserError: a list or folder is missing or wrong.
     """
     card = read_card(config.dataset)
-    (train,) = open_splits(
-        card, ["train"], config.data_path, config.list_path, config.num_class, config.seed
-    )
+    (train,) = open_parts(config, card, "train")
     queries, database = test_and_database(config, card)
     transform = transform_of(config, card)
     loading = build_loading(config, transform, [train, queries, database], log.info)
