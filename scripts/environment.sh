@@ -8,7 +8,7 @@
 # $PYTHON has. With PADDLE=VERSION what is installed there is that version, for CPUs.
 
 RUN_MODULES="paddle numpy PIL tqdm yaml"
-TEST_MODULES="pytest pytest_timeout hypothesis ruff matplotlib"
+TEST_MODULES="pytest pytest_timeout xdist hypothesis ruff matplotlib"
 
 # has MODULE...: whether $PYTHON finds all of them.
 has() {

@@ -14,4 +14,6 @@ echo "== Tests"
 if [ -z "${HASHNET_TEST_DATA:-}" ]; then
     echo "HASHNET_TEST_DATA is not set: tests on real data will be skipped"
 fi
-"$PYTHON" -m pytest "$@"
+# A file of tests at a time on each core, and one thread for each: most tests run commands.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+"$PYTHON" -m pytest --numprocesses auto --dist loadfile "$@"
