@@ -94,17 +94,6 @@ def test_the_launcher_runs_it_unchanged_and_resume_says_what_changes(run, spawne
     )
 
 
-def test_two_ranks_resumed_end_with_the_weights_of_two_epochs_in_one_go(run, spawned, tmp_path):
-    train = [*TRAIN, "--nprocs", "2", "--sampling", "replicate", "--epoch", "2"]
-    for name, resume in (("whole", []), ("resumed", ["--resume", spawned / "last_16"])):
-        output = ["--output-dir", tmp_path / name]
-        result = run("main_multi_gpu.py", *train, *resume, *output, environment=ONE_THREAD)
-        assert result.returncode == 0, result.stderr
-    for ending in (".pdparams", ".pdopt"):
-        whole, resumed = (tmp_path / name / f"last_16{ending}" for name in ("whole", "resumed"))
-        assert whole.read_bytes() == resumed.read_bytes()
-
-
 def test_a_mistake_of_the_user_is_one_line_and_status_2(run, tmp_path):
     result = run(
         *("main_multi_gpu.py", *COMMON, "--nprocs", "2", "--eval"),
