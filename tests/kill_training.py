@@ -185,7 +185,9 @@ class Victim:
         self.counts["trainings ended"] += 1
         for prefix in (f"last_{BIT}", f"weights_{BIT}"):
             files = [prefix + ending for ending in ENDINGS]
-            if any((self._whole / f).read_bytes() != (self._output / f).read_bytes() for f in files):
+            if any(
+                (self._whole / f).read_bytes() != (self._output / f).read_bytes() for f in files
+            ):
                 self.counts[f"{prefix} other than of the unbroken training"] += 1
         self._next_training()
 

@@ -222,14 +222,17 @@ def test_an_earlier_training_s_weights_are_kept_and_a_changed_recipe_is_told(run
     output = data / "output"
     assert run(*training(data)).returncode == 0
     first = (output / "weights_8.pdparams").read_bytes()
-    resumed = run(*training(data), "--resume", output / "last_8", "--alpha", "0.2", "--epoch", "2")
-    assert "alpha is 0.2, the saved training had 0.1" in resumed.stdout, resumed.stderr
+    resume = ["--resume", output / "last_8", "--alpha", "0.2", "--epoch", "2"]
+    difference = "alpha is 0.2, the saved training had 0.1"
+    assert_one_clear_line(run(*training(data), *resume), difference, "--force-resume")
+    resumed = run(*training(data), *resume, "--force-resume")
+    assert difference in resumed.stdout, resumed.stderr
     assert not (output / "earlier_weights_8.pdparams").exists()
     best = (output / "weights_8.pdparams").read_bytes()
     assert run(*training(data), "--seed", "1").returncode == 0
     assert (output / "earlier_weights_8.pdparams").read_bytes() == best
     settings = (output / "train/config_8.yaml").read_bytes()
-    idle = run(*training(data), "--resume", output / "last_8", "--seed", "5")
+    idle = run(*training(data), "--resume", output / "last_8", "--seed", "1", "--debug-steps", "5")
     assert "Nothing to train" in idle.stdout and idle.returncode == 0
     assert (output / "train/config_8.yaml").read_bytes() == settings
     assert first != (output / "weights_8.pdparams").read_bytes()

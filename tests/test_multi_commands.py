@@ -68,9 +68,17 @@ def test_evaluations_of_one_two_and_three_processes_are_the_same(run, spawned, t
 
 
 def test_the_launcher_runs_it_unchanged_and_resume_says_what_changes(run, spawned, tmp_path):
+    refused = run(
+        *("main_multi_gpu.py", *TRAIN, "--nprocs", "2", "--epoch", "2"),
+        *("--resume", spawned / "last_16", "--output-dir", tmp_path),
+        environment=ONE_THREAD,
+    )
+    assert refused.returncode == 2, refused.stdout
+    assert "sampling is shard, the saved training had replicate; --force" in refused.stderr
     result = run(
         *(*LAUNCH, "--log_dir", tmp_path / "launch", ROOT / "main_multi_gpu.py", *TRAIN),
         *("--epoch", "2", "--resume", spawned / "last_16", "--output-dir", tmp_path),
+        "--force-resume",
         environment=ONE_THREAD,
     )
     assert result.returncode == 0, result.stdout + result.stderr
@@ -192,7 +200,7 @@ def test_a_kill_in_the_middle_ends_all_ranks_and_leaves_the_last_state_whole(
     from utils.checkpoint import saved_settings
 
     arguments = [*TRAIN, "--nprocs", "2", "--epoch", "99", "--eval-epoch", "99"]
-    arguments += ["--resume", spawned / "last_16", "--output-dir", tmp_path]
+    arguments += ["--resume", spawned / "last_16", "--output-dir", tmp_path, "--force-resume"]
     script = [ROOT / "main_multi_gpu.py", *arguments]
     if victim == "a launched rank":
         script = [*LAUNCH, "--log_dir", tmp_path / "launch", *script]
