@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,31 @@ def test_a_command_s_mistake_is_one_line_on_stderr_and_status_2(capsys):
 def test_an_error_of_the_program_itself_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         run_command(lambda: 1 // 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("library", [lambda e: e, lambda e: RuntimeError(), lambda e: UserError()])
+def test_a_signal_is_one_line_and_its_status_whatever_a_library_makes_of_it(
+    capsys, number, library
+):
+    def interrupted():
+        try:
+            os.kill(os.getpid(), number)
+        except BaseException as error:
+            raise library(error) from None
+
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    assert run_command(interrupted) == 128 + number
+    assert capsys.readouterr().err == "stopped; what was saved before is whole\n"
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_an_ignored_ctrl_c_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert run_command(lambda: os.kill(os.getpid(), signal.SIGINT)) == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("prefix", ["output/weights_64", Path("output/weights_64.pdparams")])

@@ -1,4 +1,4 @@
-"""A training that stops, at whatever step, and goes on, ends as if it had not stopped."""
+"""A training that stops, at whatever step, and goes on ends as one that never stopped."""
 
 from __future__ import annotations
 

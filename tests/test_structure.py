@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FOUNDATION = {
-    *("utils.errors", "utils.files", "utils.runtime"),
+    *("utils.errors", "utils.files", "utils.runtime", "utils.signals"),
     *("utils.safe_pickle", "utils.state_files", "utils.state_sets"),
 }
 """Rooms without imports of their own but of each other, which everyone may use."""
@@ -19,6 +19,7 @@ FOUNDATION = {
 # Room → the rooms it may import, besides the foundation and itself. The order is the design's.
 MAY_IMPORT = {
     "utils.errors": set(),
+    "utils.signals": set(),
     "utils.files": set(),
     "utils.runtime": set(),
     "utils.safe_pickle": set(),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+
+from utils.signals import EXIT_SIGNAL, Terminated, number_of, raising_at_signals
 
 EXIT_USER_ERROR = 2
-EXIT_SIGNAL = 128
-"""Added to the number of a signal: 130 after Ctrl-C, 143 after SIGTERM, as shells have it."""
 LONGEST_LINE = 2000
 
 
@@ -20,10 +17,6 @@ class UserError(Exception):
     The message is one line that says what was found where (file, line), what was expected
     and what to do about it.
     """
-
-
-class Terminated(BaseException):
-    """SIGTERM has come; no `except Exception` stops it on its way to `run_command`."""
 
 
 def first_line(error: BaseException) -> str:
@@ -50,25 +43,17 @@ def run_command(command: Callable[[], int | None]) -> int:
         The exit status: the command's own, 2 after a `UserError`, 130 after Ctrl-C, 143 after
         SIGTERM.
     """
+    came: list[int] = []
     try:
-        with _raising_at_sigterm():
+        with raising_at_signals(came):
             return command() or 0
-    except UserError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except (KeyboardInterrupt, Terminated) as stop:
-        print("stopped; what was saved before is whole", file=sys.stderr)
-        number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
-        return EXIT_SIGNAL + number
-
-
-@contextlib.contextmanager
-def _raising_at_sigterm() -> Iterator[None]:
-    def leave(_number: int, _frame: Any) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    except (Exception, KeyboardInterrupt, Terminated) as error:
+        # After a signal, whatever was raised: on its way through libraries it may become another.
+        number = came[0] if came else number_of(error)
+        if number:
+            print("stopped; what was saved before is whole", file=sys.stderr)
+            return EXIT_SIGNAL + number
+        if isinstance(error, UserError):
+            print(f"error: {one_line(str(error))}", file=sys.stderr)
+            return EXIT_USER_ERROR
+        raise

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from utils import distributed
-from utils.errors import EXIT_SIGNAL
 from utils.runtime import has_launcher
+from utils.signals import EXIT_SIGNAL, take_signals
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 EXCHANGE_SECONDS = 1.0
 """How long ranks go on, about, until they ask each other again whether to stop."""
 _STDERR = 2
@@ -47,7 +46,7 @@ class Interruption:
         self._alone = distributed.world_size() == 1 and not has_launcher()
 
     def __enter__(self) -> Interruption:
-        self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        self._before = take_signals(self._note)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -61,7 +60,7 @@ class Interruption:
         again = ""
         if self._alone:
             again = "; again: at once"
-            for each in SIGNALS:
+            for each in self._before:
                 signal.signal(each, signal.SIG_DFL)
         if distributed.is_first():  # not through a logger, which may be writing just now
             with contextlib.suppress(OSError):

@@ -23,8 +23,9 @@ from typing import Any
 
 import paddle.distributed as dist
 
-from utils.errors import EXIT_SIGNAL, EXIT_USER_ERROR, Terminated, UserError
+from utils.errors import EXIT_USER_ERROR, UserError
 from utils.runtime import has_launcher, keep_sigterm, usable_gpus
+from utils.signals import EXIT_SIGNAL, Terminated, take_signals
 
 SETTLE_SECONDS = 1.0
 """From the first failure seen to the search for its cause: one rank's end fails the others."""
@@ -130,8 +131,8 @@ class _SignalsToRanks:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> _SignalsToRanks:
-        self._before[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._pass_on)
-        self._before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited
+        self._before = take_signals(self._pass_on)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the ranks inherit it
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -141,7 +142,8 @@ class _SignalsToRanks:
     def pass_on_to(self, processes: list) -> None:
         """From now on signals go to these; also one that has come already."""
         self._processes = processes
-        signal.signal(signal.SIGINT, self._pass_on)
+        if signal.SIGINT in self._before:
+            signal.signal(signal.SIGINT, self._pass_on)
         if self.first:
             self._send(signal.SIGTERM)
 

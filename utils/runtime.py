@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import multiprocessing
 import os
 import signal
 import warnings
@@ -78,7 +79,8 @@ def cores_for_each(processes: int = 0) -> int:
 
 def has_launcher() -> bool:
     """Whether `python -m paddle.distributed.launch` has started this process."""
-    return "PADDLE_TRAINER_ID" in os.environ and "PADDLE_TRAINERS_NUM" in os.environ
+    started_here = multiprocessing.parent_process() is not None  # it has the same variables
+    return not started_here and {"PADDLE_TRAINER_ID", "PADDLE_TRAINERS_NUM"} <= os.environ.keys()
 
 
 def usable_gpus() -> int:

@@ -26,7 +26,7 @@ from utils.loader import derived_seed
 from utils.logger import append_metrics, open_log, progress
 from utils.lr_scheduler import continuation_scale, start_epoch
 from utils.options import Config
-from utils.runtime import choose_device
+from utils.runtime import choose_device, has_launcher
 from utils.training_parts import build_training, sampling_seed
 
 INDIFFERENT_LOSS = 2 * math.log(2)
@@ -139,7 +139,8 @@ class Training:
             f"Stopped in epoch {self.progress.epoch + 1} after {self.progress.step} of "
             f"{len(self.parts.batches)} steps; {saved}"
         )
-        self.log.info(f"To go on: {command_to_resume(keeper.resumable)}")
+        how = " (under the same launcher)" if has_launcher() else ""
+        self.log.info(f"To go on{how}: {command_to_resume(keeper.resumable)}")
 
     def _check_disk(self) -> None:
         if not distributed.is_first():
