@@ -53,6 +53,12 @@ def released_lists(real_data, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    """One folder for all tests of a file, and all cases of fuzzing."""
+    return tmp_path_factory.mktemp("scratch")
+
+
 @pytest.fixture(scope="session")
 def run():
     """Runs one of the repository's Python commands; see `run_script`."""

@@ -168,6 +168,7 @@ def test_a_text_file_as_query(run, data, weights_of_8_bits):
         (["--learning", "1"], ["--learning"]),
         (["--topK", "0"], ["--topK", "found 0"]),
         (["--crop_size", "300"], ["--crop-size 300", "--resize-size 256"]),
+        (["--amp", "--device", "cpu"], ["--amp", "cpu", "without --amp"]),
     ],
 )
 def test_wrong_flags(run, arguments, words):

@@ -7,6 +7,7 @@ import paddle
 import pytest
 
 from models import HashNet
+from models.mixed_precision import MixedPrecision
 from models.normalization import PictureNormalization
 
 SHAPES = {
@@ -124,3 +125,19 @@ def test_pictures_are_normalised_with_imagenet_s_mean_and_deviation():
     assert found.dtype == paddle.float32
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-6)
     assert not PictureNormalization().state_dict()
+
+
+def test_mixed_precision_is_bfloat16_around_the_network_alone(monkeypatch):
+    asked, real = [], paddle.amp.auto_cast
+    monkeypatch.setattr(paddle.amp, "auto_cast", lambda **how: asked.append(how) or real(False))
+
+    class Halved(paddle.nn.Layer):
+        def forward(self, pictures):
+            return (pictures * 3).astype("bfloat16")  # as convolutions then give
+
+    weights = paddle.to_tensor([[1.0, 2.5]], stop_gradient=False)
+    z = MixedPrecision(Halved())(weights)
+    assert asked == [{"level": "O1", "dtype": "bfloat16"}]
+    assert z.dtype == paddle.float32 and z.tolist() == [[3.0, 7.5]]
+    z.sum().backward()
+    assert weights.grad.tolist() == [[3.0, 3.0]]

@@ -33,6 +33,7 @@ def changed(**settings):
         {"step_continuation": 5},
         {"topK": 100},
         {"exclude_self": True},
+        {"amp": True},
     ],
 )
 def test_a_setting_that_decides_what_is_computed_counts(settings):

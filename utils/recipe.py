@@ -10,7 +10,7 @@ from utils.lr_scheduler import scaled_learning_rate
 RECIPE = (
     *("model", "seed", "num_class", "crop_size", "resize_size", "fast_decode"),
     *("alpha", "step_continuation", "learning_rate", "de_step"),
-    *("optimizer", "momentum", "weight_decay", "topK", "exclude_self"),
+    *("optimizer", "momentum", "weight_decay", "topK", "exclude_self", "amp"),
 )
 """Settings that decide what a training computes, and which of its weights are the best.
 

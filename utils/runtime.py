@@ -117,3 +117,15 @@ def choose_device(device: str) -> str:
         raise UserError("--device gpu: Paddle finds no GPU it can use; --device cpu runs without")
     paddle.device.set_device("cpu" if device == "cpu" or not usable else "gpu")
     return paddle.device.get_device()
+
+
+def check_mixed_precision() -> None:
+    """Raises a `UserError` where Paddle's current device does not train in bfloat16."""
+    import paddle
+
+    device = paddle.device.get_device()
+    if device == "cpu" or not paddle.amp.is_bfloat16_supported():
+        raise UserError(
+            f"--amp: {device} does not train in bfloat16; it needs a GPU of compute capability 8 "
+            "(Ampere) or newer; without --amp training is in float32"
+        )

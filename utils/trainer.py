@@ -11,6 +11,7 @@ from pathlib import Path
 
 import paddle
 
+from models.mixed_precision import MixedPrecision
 from models.normalization import PictureNormalization
 from utils import distributed, engine
 from utils.beginning import begin_training
@@ -26,7 +27,7 @@ from utils.loader import derived_seed
 from utils.logger import append_metrics, open_log, progress
 from utils.lr_scheduler import continuation_scale, start_epoch
 from utils.options import Config
-from utils.runtime import choose_device, has_launcher
+from utils.runtime import check_mixed_precision, choose_device, has_launcher
 from utils.training_parts import build_training, sampling_seed
 
 INDIFFERENT_LOSS = 2 * math.log(2)
@@ -48,6 +49,8 @@ def run(config: Config) -> int:
         check_writable(logs)
     log = open_log(logs / f"log_{config.bit}.txt")
     device = choose_device(config.device)
+    if config.amp and not config.eval:
+        check_mixed_precision()
     log.info(
         f"Device: {device}, Paddle {paddle.__version__}, seed {sampling_seed(config)}, "
         f"rank {distributed.rank()} of {distributed.world_size()}"
@@ -82,8 +85,9 @@ class Training:
         )
         self.keeper = Keeper(config, parts.settings, self.progress, *saved_parts, log)
         self.losses = engine.StepLosses()
+        pixels_to_z = paddle.nn.Sequential(PictureNormalization(), parts.network)
         self.pixels_to_z = distributed.synchronized(
-            paddle.nn.Sequential(PictureNormalization(), parts.network)
+            MixedPrecision(pixels_to_z) if config.amp else pixels_to_z
         )
 
     def run(self) -> int:
