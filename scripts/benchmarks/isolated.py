@@ -16,7 +16,7 @@ from typing import Any
 from utils.runtime import start_paddle
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TUNING = ("OMP_NUM_THREADS", "MKL_DEBUG_CPU_TYPE")
+TUNING = ("OMP_NUM_THREADS", "MKL_DEBUG_CPU_TYPE", "KMP_BLOCKTIME")
 
 
 def in_a_process(module: str, function: str, *arguments: Any, tuned: bool) -> Any:
