@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -55,8 +56,10 @@ def released_lists(real_data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory):
-    """One folder for all tests of a file, and all cases of fuzzing."""
-    return tmp_path_factory.mktemp("scratch")
+    """One folder for all tests of a file, and all cases of fuzzing; gone after the last of them."""
+    folder = tmp_path_factory.mktemp("scratch")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -149,9 +149,9 @@ def test_predict_encodes_once_and_again_when_weights_or_list_have_changed(run, t
 
 
 @pytest.fixture(scope="module")
-def one_epoch(run, tmp_path_factory):
+def one_epoch(run, scratch):
     """The output folder of the published command, stopped after its first epoch."""
-    output = tmp_path_factory.mktemp("one_epoch")
+    output = scratch / "one_epoch"
     result = run(*PUBLISHED, "--output-dir", output, "--epoch", "1")
     assert result.returncode == 0, result.stderr
     return output

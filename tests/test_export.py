@@ -66,9 +66,10 @@ def drawn(network):
 
 
 @pytest.fixture(scope="module")
-def model(network, tmp_path_factory):
+def model(network, scratch):
     """A folder with an exported model of floats and z."""
-    folder = tmp_path_factory.mktemp("exported")
+    folder = scratch / "exported"
+    folder.mkdir()
     written = write_exported(network, record_of(), folder)
     assert sorted(folder.iterdir()) == sorted(written), "nothing else is left there"
     return folder

@@ -12,14 +12,15 @@ COMMON = ("--bit", "8", "--num-workers", "0", "--batch-size", "4", "--device", "
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(scratch):
     """Pictures, three lists, a card and weights for 8 bits."""
     import yaml
 
     from models import HashNet
     from utils.state_files import write_state
 
-    folder = tmp_path_factory.mktemp("data")
+    folder = scratch / "data"
+    folder.mkdir()
     train = write_data_set(folder, rows=4)
     for name in ("test.txt", "database.txt"):
         shutil.copy(train, folder / name)

@@ -15,9 +15,9 @@ DATA = ["--bit", "64", "--dataset", "coco_lite"]
 
 
 @pytest.fixture(scope="module")
-def exported(run, trained, tmp_path_factory):
+def exported(run, trained, scratch):
     """The folder of an exported model that takes bytes and gives codes."""
-    folder = tmp_path_factory.mktemp("exported")
+    folder = scratch / "exported"
     result = run(
         *("export_model.py", *DATA, "--pretrained", trained[1] / "weights_64"),
         *("--save-inference-dir", folder, "--input", "uint8", "--output", "codes"),

@@ -29,9 +29,9 @@ def text_of(output: Path, name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def spawned(run, tmp_path_factory):
+def spawned(run, scratch):
     """Output folder of one replicate epoch of two spawned ranks."""
-    output = tmp_path_factory.mktemp("spawned")
+    output = scratch / "spawned"
     arguments = [*TRAIN, "--nprocs", "2", "--sampling", "replicate", "--epoch", "1"]
     result = run("main_multi_gpu.py", *arguments, "--output-dir", output, environment=ONE_THREAD)
     assert result.returncode == 0, result.stderr
@@ -106,12 +106,12 @@ def test_a_mistake_of_the_user_is_one_line_and_status_2(run, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def damaged(tmp_path_factory):
+def damaged(scratch):
     """Flags of a data set whose row 20 of the database and row 100 of the training are no pictures.
 
     Of two ranks with batches of 16 only the second reads the one, and only one the other.
     """
-    folder = tmp_path_factory.mktemp("damaged")
+    folder = scratch / "damaged"
     shutil.copytree(ROOT / "datasets/coco_lite", folder / "pictures")
     for name, row in (("database", 20), ("train", 100)):
         line = (ROOT / f"data/coco_lite/{name}.txt").read_text(encoding="utf-8").splitlines()[row]

@@ -34,9 +34,9 @@ def run_ranks(run, function, argument, ranks):
 
 
 @pytest.fixture(scope="module")
-def trained(run, tmp_path_factory):
+def trained(run, scratch):
     """(dtype, rows, ranks, …) → what each rank of a small training came to."""
-    folder = tmp_path_factory.mktemp("ranks")
+    folder = scratch
     tasks: dict[int, list] = {1: [], 2: [], 3: []}
 
     def folder_of(*case):
