@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -25,6 +26,8 @@ PUBLISHED = [
 ]
 
 start_paddle()  # as the commands do, before any test imports Paddle
+# Where the tests run in the background of a shell, Ctrl-C would be ignored by all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kill_training import ROWS, arguments_of, draw_data_set
+from small_training import draw_weights
 
 from utils import disk
 from utils.code_files import load_codes, save_codes
@@ -21,6 +24,9 @@ from utils.errors import UserError
 from utils.logger import append_metrics, open_log
 
 ROOT = Path(__file__).resolve().parent.parent
+STATE_ENDINGS = (".pdparams", ".pdopt", ".pdstates")
+"""Of a training's state, by size."""
+WITH_TESTS = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
 
 
 def test_a_folder_is_made_and_nothing_is_left_in_it(tmp_path):
@@ -127,3 +133,45 @@ def test_a_training_into_a_full_disk_stops_before_its_first_step(run, full_disk)
     )
     assert result.returncode == 2 and "Start training" not in result.stdout
     assert result.stderr.startswith("error: ") and len(result.stderr.splitlines()) == 1
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)), resource.RLIM_INFINITY))
+import small_training
+from utils.errors import run_command
+sys.exit(run_command(small_training.main))
+"""
+"""Trains the small network with files of so many bytes at most."""
+
+
+@pytest.fixture(scope="module")
+def one_epoch(run, scratch):
+    """Settings of a training and its output folder after one epoch; later files are larger."""
+    draw_data_set(scratch, {**ROWS, "train": 300})
+    draw_weights(scratch / "first.pdparams")
+    output = scratch / "output"
+    arguments = arguments_of(scratch, output, 2, True, "--batch-size", "60")
+    result = run("-c", LIMITED, 10**9, *arguments, "--epoch", "1", environment=WITH_TESTS)
+    assert result.returncode == 0, result.stderr
+    sizes = [(output / f"last_8{ending}").stat().st_size for ending in STATE_ENDINGS]
+    assert sizes == sorted(sizes)
+    return arguments, output
+
+
+@pytest.mark.parametrize("ending", STATE_ENDINGS)
+def test_a_state_that_no_longer_fits_leaves_the_last_one(run, one_epoch, tmp_path, ending):
+    pytest.importorskip("resource", reason="this system has no limit of file sizes")
+    arguments, first = one_epoch
+    output = Path(shutil.copytree(first, tmp_path / "output"))
+    before = {path.name: path.read_bytes() for path in output.glob("last_8.*")}
+    resume = [*arguments, "--output-dir", output, "--resume", output / "last_8"]
+    limit = len(before[f"last_8{ending}"]) - 100
+    result = run("-c", LIMITED, limit, *resume, environment=WITH_TESTS)
+    assert result.returncode == 2, result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert re.search(r"last_8.*\.pd\w+: cannot be written: File too large", result.stderr)
+    assert {path.name: path.read_bytes() for path in output.glob("last_8.*")} == before
+    assert not list(output.glob(".*"))
+    result = run("-c", LIMITED, 10**9, *resume, environment=WITH_TESTS)
+    assert result.returncode == 0 and "Start training from epoch 2" in result.stdout

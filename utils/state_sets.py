@@ -51,12 +51,17 @@ def write_set(
     endings = [*states, *([record[0]] if record else [])]
     if record:
         _settle(prefix, list(states), record[0])
-    for ending, state in states.items():
-        write_state(_waiting(prefix, ending), state, alone=True)
-    if record:
-        _flush(prefix.parent)
-        hashes = {ending: sha256_of_file(_waiting(prefix, ending)) for ending in states}
-        write_state(_waiting(prefix, record[0]), {**record[1], HASHES: hashes}, alone=True)
+    try:
+        for ending, state in states.items():
+            write_state(_waiting(prefix, ending), state, alone=True)
+        if record:
+            _flush(prefix.parent)
+            hashes = {ending: sha256_of_file(_waiting(prefix, ending)) for ending in states}
+            write_state(_waiting(prefix, record[0]), {**record[1], HASHES: hashes}, alone=True)
+    except UserError:  # such as a full disk, on which the part that fitted is in the way
+        for ending in endings:
+            _waiting(prefix, ending).unlink(missing_ok=True)
+        raise
     _flush(prefix.parent)
     _rename(prefix, endings)
 
