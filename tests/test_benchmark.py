@@ -14,6 +14,7 @@ import paddle
 import pytest
 
 from scripts.benchmarks.coco_codes import clustered_codes, coco_labels, drawn_labels
+from scripts.benchmarks.isolated import in_a_process
 from scripts.benchmarks.retrieval_baselines import INSTALL_FAISS, textbook_average_precisions
 from utils.codes import hamming_distance, unpack_codes
 from utils.errors import UserError
@@ -59,6 +60,12 @@ def test_wrong_flags_are_one_line(flags, message):
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_function_in_a_process_of_its_own_may_get_long_arguments():
+    assert in_a_process("builtins", "len", list(range(10**6)), tuned=False) == 10**6
+    with pytest.raises(RuntimeError, match=r"(?s)builtins\.len failed:.*TypeError"):
+        in_a_process("builtins", "len", 3, tuned=False)
 
 
 def test_drawn_labels_have_cocos_density():

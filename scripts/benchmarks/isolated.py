@@ -1,6 +1,7 @@
 """Runs a function in a process of its own, with Paddle started in one of two ways.
 
-As a program: `python -m scripts.benchmarks.isolated tuned|default MODULE FUNCTION [JSON …]`.
+As a program: `python -m scripts.benchmarks.isolated tuned|default MODULE FUNCTION`, the arguments as
+a JSON list on stdin.
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ def in_a_process(module: str, function: str, *arguments: Any, tuned: bool) -> An
         RuntimeError: the process failed; the message is what it wrote on stderr.
     """
     environment = {key: value for key, value in os.environ.items() if tuned or key not in TUNING}
-    words = ["tuned" if tuned else "default", module, function, *map(json.dumps, arguments)]
+    words = ["tuned" if tuned else "default", module, function]
     done = subprocess.run(
         [sys.executable, "-m", "scripts.benchmarks.isolated", *words],
         cwd=ROOT,
         env=environment,
+        input=json.dumps(arguments),
         capture_output=True,
         text=True,
         check=False,
@@ -48,11 +50,12 @@ def in_a_process(module: str, function: str, *arguments: Any, tuned: bool) -> An
 
 def main() -> None:
     """Runs the function and prints its result as JSON, in the last line."""
-    how, module, function, *arguments = sys.argv[1:]
+    how, module, function = sys.argv[1:]
+    arguments = json.load(sys.stdin)
     if how == "tuned":
         start_paddle()
     work = getattr(importlib.import_module(module), function)
-    print(json.dumps(work(*map(json.loads, arguments))))
+    print(json.dumps(work(*arguments)))
 
 
 if __name__ == "__main__":
