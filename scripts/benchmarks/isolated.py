@@ -1,7 +1,7 @@
 """Runs a function in a process of its own, with Paddle started in one of two ways.
 
-As a program: `python -m scripts.benchmarks.isolated tuned|default MODULE FUNCTION`, the arguments as
-a JSON list on stdin.
+As a program: `python -m scripts.benchmarks.isolated tuned|default MODULE FUNCTION`, the arguments
+as a JSON list on stdin.
 """
 
 from __future__ import annotations
