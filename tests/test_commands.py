@@ -93,6 +93,7 @@ def test_eval_gives_the_map_of_the_training(trained, evaluated):
     _, output = trained
     metrics = json.loads((output / "test/metrics_64.json").read_text(encoding="utf-8"))
     assert metrics["map"] == max(row["map"] for row in epochs_of(output))
+    assert all(row["evaluation_seconds"] > 0 for row in epochs_of(output))
     assert re.search(
         rf"EVAL-HashNet, bit:64, dataset:coco_lite, MAP:{metrics['map']:.3f}$",
         evaluated,

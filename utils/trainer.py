@@ -168,8 +168,7 @@ class Training:
         values = self._train_epoch(epoch)
         if last or epoch % config.eval_epoch == 0:
             self.log.info(f"----- Validation after Epoch: {epoch}")
-            values["map"] = self._validate()
-            values["left_out"] = self.parts.validation.left_out
+            values.update(self._validate())
             self._keep_best(epoch, values["map"])
             values["best_map"] = self.progress.best_map
             values["best_epoch"] = self.progress.best_epoch
@@ -223,18 +222,21 @@ class Training:
             paddle.seed(derived_seed(seed, epoch, step))
             yield batch
 
-    def _validate(self) -> float:
+    def _validate(self) -> dict:
+        begun = time.perf_counter()
         value = self.parts.validation.map()
-        self.parts.troubles.left_out(self.parts.validation.left_out)
-        return value
+        seconds = time.perf_counter() - begun
+        left_out = self.parts.validation.left_out
+        self.parts.troubles.left_out(left_out)
+        return {"map": value, "left_out": left_out, "evaluation_seconds": seconds}
 
     def _validate_start(self, chance: float) -> float:
         self.log.info("----- Validation before training")
-        value = self._validate()
-        self.log.info(f"Before training: MAP:{value:.3f}, chance:{chance:.3f}")
-        row = {"run": self.started, "epoch": self.progress.epoch, "map": value, "chance": chance}
+        found = self._validate()
+        self.log.info(f"Before training: MAP:{found['map']:.3f}, chance:{chance:.3f}")
+        row = {"run": self.started, "epoch": self.progress.epoch, **found, "chance": chance}
         append_metrics(self.logs / f"metrics_{self.config.bit}.jsonl", row)
-        return value
+        return found["map"]
 
     def _keep_best(self, epoch: int, value: float) -> None:
         is_best = value > self.progress.best_map
