@@ -103,10 +103,60 @@ def test_functions_that_arrays_need_take_no_other_arguments(arguments):
         load_plain(io.BytesIO(pickled))
 
 
-def test_a_pickle_cannot_change_the_functions_it_is_given():
-    pickled = b"c_codecs\nencode\n(N}X\x09\x00\x00\x00_functionK\x01stb."
-    with pytest.raises(RefusedPickle, match="sets an attribute"):
-        load_plain(io.BytesIO(pickled))
+@pytest.mark.parametrize(
+    ("instructions", "message"),
+    [
+        (b"c_codecs\nencode\n(N}X\x09\x00\x00\x00_functionK\x01stb", "sets the inside"),
+        (b"c_codecs\nencode\nK\x01K\x02s", "sets items of an object of function"),
+        (b"c_codecs\nencode\n(K\x02\x90", "adds to an object of function"),
+        (b"]}b", "sets the inside of an object of list"),
+        (b"c__builtin__\nset\n)\x81", "an object of a class"),
+        (b"(c__builtin__\nset\no", "an object of a class"),
+        (b"(i__builtin__\nset\n", "an object of a class"),
+        (b"\x82\x01", "an object of a class"),
+        (b"cnumpy\nndarray\n", "an object of object"),
+        (b"}((ttK\x01s", "an object of tuple as a name"),
+        (b"(((tl\x91", "an object of list as a name or in a set"),
+    ],
+)
+def test_a_pickle_cannot_reach_the_inside_of_what_it_is_given(instructions, message):
+    with pytest.raises(RefusedPickle, match=message):
+        load_plain(io.BytesIO(b"\x80\x04" + instructions + b"."))
+
+
+ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01bt"
+FLOATS = b"cnumpy\ndtype\n(U\x02f4K\x00K\x01tR"
+OF_TWO = b"(K\x01K\x02\x85" + FLOATS + b"\x89C\x08abcdefghtb"
+
+
+def test_an_array_written_by_hand_is_read():
+    found = load_plain(io.BytesIO(b"\x80\x04" + ARRAY + b"R" + OF_TWO + b"."))
+    np.testing.assert_array_equal(found, np.frombuffer(b"abcdefgh", np.float32))
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        OF_TWO.replace(b"K\x02", b"K\x03"),  # more numbers than bytes
+        OF_TWO.replace(b"K\x02", b"J\xfe\xff\xff\xff"),  # a side of -2
+        OF_TWO.replace(b"K\x02\x85", b"K\x02"),  # a shape that is no tuple
+        OF_TWO.replace(b"C\x08abcdefgh", b"K\x01"),  # a number for bytes
+        OF_TWO.replace(FLOATS, b"K\x01"),
+        OF_TWO.replace(b"f4", b"V4"),
+        OF_TWO.replace(b"f4", b"O8"),
+        OF_TWO.replace(b"f4K\x00K\x01tR", b"f4K\x00K\x01tR(K\x03U\x01<NU\x01aNtb"),
+        OF_TWO + OF_TWO,
+    ],
+)
+def test_what_numpy_could_not_bear_never_reaches_it(state):
+    with pytest.raises(RefusedPickle):
+        load_plain(io.BytesIO(b"\x80\x04" + ARRAY + b"R" + state + b"."))
+
+
+def test_a_tuple_too_deep_to_hash_is_refused():
+    for made_of in (b"}%sK\x01s.", b"\x8f(%s\x90.", b"(%s\x91."):
+        with pytest.raises(RefusedPickle, match="tuple as a name or in a set"):
+            load_plain(io.BytesIO(b"\x80\x04" + made_of % (b")" + b"\x85" * 10**6)))
 
 
 def test_a_pickle_that_repeats_itself_is_read_in_no_time():

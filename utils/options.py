@@ -173,8 +173,8 @@ class Config:
     amp: bool = option(
         False,
         TRAINING,
-        "train in mixed precision (bfloat16; GPUs of compute capability 8 and newer): faster, and "
-        "not the published recipe to the bit",
+        "train in mixed precision (bfloat16), on GPUs of compute capability 8 and newer; not the "
+        "published recipe, and not run on a GPU by us yet",
     )
     encoder: str = option(
         "auto",
