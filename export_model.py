@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from utils.config import EXPORT_COMMAND, parse_config
-from utils.errors import run_command
-from utils.runtime import start_paddle
+from utils.system.errors import run_command
+from utils.system.runtime import start_paddle
 
 
 def main() -> int:
@@ -16,11 +16,11 @@ def main() -> int:
     start_paddle(config.cpu_threads)
     import paddle  # what imports Paddle comes after its start
 
-    from utils import checkpoint
-    from utils.cards import read_card
-    from utils.encoder import identity_of
-    from utils.exported import Record, write_exported
-    from utils.parts import build_network, default_weights
+    from utils.datasets.info import read_card
+    from utils.inference.encoder import identity_of
+    from utils.inference.export import Record, write_exported
+    from utils.training import checkpoint
+    from utils.training.common import build_network, default_weights
 
     network = build_network(config.bit)
     weights = checkpoint.load_weights(default_weights(config), network)

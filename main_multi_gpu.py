@@ -5,16 +5,18 @@ from __future__ import annotations
 import sys
 
 from utils.config import TRAIN_MULTI_COMMAND, parse_config
-from utils.errors import run_command
-from utils.runtime import start_paddle
+from utils.system.errors import run_command
+from utils.system.runtime import start_paddle
 
 
 def main() -> int:
     """Reads the settings, starts Paddle, hands over to all ranks."""
     config = parse_config(TRAIN_MULTI_COMMAND)
     start_paddle(config.cpu_threads, config.nprocs)
-    from utils.launcher import run_on_all_ranks  # imports Paddle, which reads its settings once
-    from utils.trainer import run
+    from utils.system.launcher import (
+        run_on_all_ranks,  # imports Paddle, which reads its settings once
+    )
+    from utils.training.trainer import run
 
     return run_on_all_ranks(run, config, config.nprocs, config.device)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 
 from utils.config import TRAIN_COMMAND, parse_config
-from utils.errors import run_command
-from utils.runtime import start_paddle
+from utils.system.errors import run_command
+from utils.system.runtime import start_paddle
 
 
 def main() -> int:
     """Reads the settings, starts Paddle, hands over."""
     config = parse_config(TRAIN_COMMAND)
     start_paddle(config.cpu_threads)
-    from utils.trainer import run  # imports Paddle, which reads its settings only once
+    from utils.training.trainer import run  # imports Paddle, which reads its settings only once
 
     return run(config)
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from utils.config import PREDICT_COMMAND, parse_config
-from utils.errors import run_command
-from utils.runtime import start_paddle
+from utils.system.errors import run_command
+from utils.system.runtime import start_paddle
 
 
 def main() -> int:
@@ -18,12 +18,15 @@ def main() -> int:
     # With --json, stdout holds the document alone.
     say = functools.partial(print, file=sys.stderr if config.json else sys.stdout)
     start_paddle(config.cpu_threads)
-    from utils import checkpoint  # what imports Paddle comes after its start
-    from utils.cards import read_card
     from utils.datasets import loose_pictures
-    from utils.disk import check_writable
-    from utils.encoder import identity_of
-    from utils.parts import (
+    from utils.datasets.info import read_card
+    from utils.inference.encoder import identity_of
+    from utils.search import find_pictures
+    from utils.search.session import answer_queries
+    from utils.system.disk import check_writable
+    from utils.system.runtime import choose_device
+    from utils.training import checkpoint  # what imports Paddle comes after its start
+    from utils.training.common import (
         build_encoder,
         build_loading,
         build_network,
@@ -31,9 +34,6 @@ def main() -> int:
         test_and_database,
         transform_of,
     )
-    from utils.runtime import choose_device
-    from utils.search import find_pictures
-    from utils.search_session import answer_queries
 
     check_writable(config.save_path)
     queries = loose_pictures(find_pictures(config.img), "--img")

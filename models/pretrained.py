@@ -9,8 +9,8 @@ import numpy as np
 import paddle
 
 from models.hashnet import HashNet
-from utils.errors import UserError, first_line
-from utils.state_files import assign_strictly, read_state
+from utils.system.errors import UserError, first_line
+from utils.system.state_files import assign_strictly, read_state
 
 HASH_LAYER = "classifier_plus.6."
 CLASS_LAYER = "classifier.6."

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from scripts.benchmarks import encode, loss, retrieval, train  # noqa: E402
-from utils.errors import run_command  # noqa: E402
+from utils.system.errors import run_command  # noqa: E402
 
 PARTS = {"encode": encode, "train": train, "loss": loss, "retrieval": retrieval}
 

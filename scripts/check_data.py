@@ -34,11 +34,11 @@ from scripts.data_sets.check import check_data_set  # noqa: E402
 from scripts.data_sets.check_report import as_json, tell_check  # noqa: E402
 from scripts.data_sets.findings import PROBLEMS  # noqa: E402
 from scripts.data_sets.writing import picture_folder  # noqa: E402
-from utils.cards import read_card  # noqa: E402
-from utils.command_line import Parser  # noqa: E402
-from utils.errors import run_command  # noqa: E402
-from utils.files import replacing  # noqa: E402
-from utils.runtime import start_paddle, usable_cores  # noqa: E402
+from utils.config.command_line import Parser  # noqa: E402
+from utils.datasets.info import read_card  # noqa: E402
+from utils.system.errors import run_command  # noqa: E402
+from utils.system.files import replacing  # noqa: E402
+from utils.system.runtime import start_paddle, usable_cores  # noqa: E402
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:

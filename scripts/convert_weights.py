@@ -8,8 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from utils.errors import UserError, first_line, run_command
-from utils.runtime import start_paddle
+from utils.system.errors import UserError, first_line, run_command
+from utils.system.runtime import start_paddle
 
 DEFAULT_OUTPUT = Path(__file__).resolve().parent.parent / "models/AlexNet_pretrained.pdparams"
 
@@ -41,7 +41,7 @@ def main() -> int:
     arguments = parser.parse_args()
     start_paddle()
     from models.pretrained import from_torchvision
-    from utils.state_files import write_state
+    from utils.system.state_files import write_state
 
     state = from_torchvision(read_torch_weights(arguments.source))
     write_state(arguments.output, state)

@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 from scripts.coco_lite.card import write_card  # noqa: E402
 from scripts.coco_lite.dataset import write_lists, write_pictures  # noqa: E402
-from utils.errors import UserError, run_command  # noqa: E402
+from utils.system.errors import UserError, run_command  # noqa: E402
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:

@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from scripts.data_sets import coco, folder, released, voc  # noqa: E402
-from utils.command_line import Parser  # noqa: E402
-from utils.errors import run_command  # noqa: E402
+from utils.config.command_line import Parser  # noqa: E402
+from utils.system.errors import run_command  # noqa: E402
 
 KINDS = {"folder": folder, "import": released, "coco": coco, "voc2012": voc}
 

@@ -75,7 +75,7 @@ data_set() {
 # count_gpus PYTHON: how many Paddle can use.
 count_gpus() {
     if gpu_answers; then
-        "$1" -c 'from utils.runtime import start_paddle, usable_gpus
+        "$1" -c 'from utils.system.runtime import start_paddle, usable_gpus
 start_paddle()
 print(usable_gpus())'
     else

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils.runtime import start_paddle
+from utils.system.runtime import start_paddle
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

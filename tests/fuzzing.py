@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 
-from utils.errors import UserError, one_line
+from utils.system.errors import UserError, one_line
 
 
 def cases(count: int) -> settings:

@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from utils.config import TRAIN_COMMAND, parse_config
-from utils.runtime import start_paddle
+from utils.system.runtime import start_paddle
 
 BIT, CLASSES = 8, 3
 ROWS = {"train": 12, "test": 4, "database": 8}
@@ -76,7 +76,7 @@ def train(arguments: list[str], small: bool) -> None:
 
         status = small_training.run_small(config)
     else:
-        from utils import trainer
+        from utils.training import trainer
 
         status = trainer.run(config)
     sys.exit(status)
@@ -87,10 +87,11 @@ def check_loads(output: Path, small: bool) -> None:
     import paddle
     from small_network import SmallHashNet
 
-    from utils import checkpoint, parts
     from utils.loss import HashNetLoss
     from utils.lr_scheduler import halving_schedule
-    from utils.optimizers import build_optimizer
+    from utils.optimizer import build_optimizer
+    from utils.training import checkpoint
+    from utils.training import common as parts
 
     if small:
         parts.HashNet = SmallHashNet

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from scripts.prepare_data import parse_arguments
-from utils.cards import SPLITS
-from utils.lists import read_list
+from utils.datasets.info import SPLITS
+from utils.datasets.lists import read_list
 
 
 def prepare(*words) -> None:

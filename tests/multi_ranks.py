@@ -1,4 +1,4 @@
-"""What the ranks of tests/test_multi_ranks.py do; tests/run_ranks.py runs it."""
+"""What the ranks of tests/training/test_multi_ranks.py do; tests/run_ranks.py runs it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import paddle
 from PIL import Image
 from small_network import SmallHashNet, values
 
-from utils import distributed
 from utils.codes import pack_codes
 from utils.datasets import Split
+from utils.datasets.loader import Batches, Loading
+from utils.datasets.transforms import Square
 from utils.engine import encode, train_one_epoch
-from utils.errors import UserError
-from utils.loader import Batches, Loading
 from utils.loss import HashNetLoss
-from utils.transforms import Square
+from utils.system import distributed
+from utils.system.errors import UserError
 
 BIT, CLASSES, SIDE = 8, 3, 12
 

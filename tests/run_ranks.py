@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import sys
 
-from utils.errors import run_command
-from utils.runtime import start_paddle
+from utils.system.errors import run_command
+from utils.system.runtime import start_paddle
 
 
 def main() -> int:
@@ -18,7 +18,7 @@ def main() -> int:
     start_paddle()
     import multi_ranks
 
-    from utils.launcher import run_on_all_ranks
+    from utils.system.launcher import run_on_all_ranks
 
     return run_on_all_ranks(getattr(multi_ranks, function), json.loads(argument), int(ranks), "cpu")
 

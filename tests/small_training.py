@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 from utils.config import TRAIN_COMMAND, TRAIN_MULTI_COMMAND, parse_config
-from utils.errors import run_command
-from utils.options import Config
-from utils.runtime import start_paddle
+from utils.config.options import Config
+from utils.system.errors import run_command
+from utils.system.runtime import start_paddle
 
 
 def main() -> int:
@@ -20,16 +20,17 @@ def main() -> int:
     several = "--nprocs" in sys.argv
     config = parse_config(TRAIN_MULTI_COMMAND if several else TRAIN_COMMAND)
     start_paddle(config.cpu_threads, config.nprocs)
-    from utils.launcher import run_on_all_ranks
+    from utils.system.launcher import run_on_all_ranks
 
     return run_on_all_ranks(run_small, config, config.nprocs or 1, "cpu")
 
 
 def run_small(config: Config) -> int:
-    """`utils.trainer.run` with the small network."""
+    """`utils.training.trainer.run` with the small network."""
     from small_network import SmallHashNet
 
-    from utils import parts, trainer
+    from utils.training import common as parts
+    from utils.training import trainer
 
     parts.HashNet = SmallHashNet
     return trainer.run(config)

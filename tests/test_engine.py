@@ -8,7 +8,7 @@ import pytest
 
 from utils.codes import pack_codes
 from utils.engine import encode, train_one_epoch
-from utils.errors import UserError
+from utils.system.errors import UserError
 
 
 class Script:

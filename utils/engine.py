@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import paddle
 
-from utils import distributed
-from utils.errors import UserError
+from utils.system import distributed
+from utils.system.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,8 @@ def train_one_epoch(
         network: pictures [n, h, w, 3] uint8 → z [n, bit]; already in training mode.
         criterion: (z, labels, rows) → loss.
         optimizer: over the network's parameters, at the epoch's rate.
-        batches: of arrays (pictures, labels, rows); see `utils.loader.Batches`. Those of the steps
-            that `losses` has are not among them.
+        batches: of arrays (pictures, labels, rows); see `utils.datasets.loader.Batches`. Those of
+            the steps that `losses` has are not among them.
         report_every: steps between two calls of `report`, the first step's being one.
         report: called with (step from 0, the step's loss, the pace since the last call).
         losses: of the epoch's steps that were taken before; the others are added, also where
@@ -195,7 +195,7 @@ def encode(
     """Computes the codes of pictures, each rank its share of them; all ranks get all codes.
 
     Args:
-        to_codes: pictures [n, h, w, 3] uint8 → packed codes [n, bit / 8] uint8 (`utils.coders`).
+        to_codes: pictures [n, h, w, 3] uint8 → packed codes [n, bit / 8] uint8.
         batches: of arrays (pictures, rows), at least one; a row below 0 is left out.
 
     Returns:

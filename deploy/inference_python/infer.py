@@ -10,8 +10,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from utils.config import INFER_COMMAND, parse_config
-from utils.errors import run_command
-from utils.runtime import start_paddle
+from utils.system.errors import run_command
+from utils.system.runtime import start_paddle
 
 
 def main() -> int:
@@ -20,14 +20,14 @@ def main() -> int:
     # With --json, stdout holds the document alone.
     say = functools.partial(print, file=sys.stderr if config.json else sys.stdout)
     start_paddle(config.cpu_threads)
-    from utils.cards import read_card  # what imports Paddle comes after its start
-    from utils.coders import ExportedCoder
     from utils.datasets import loose_pictures
-    from utils.encoder import Encoder
-    from utils.exported import read_exported
-    from utils.parts import build_loading, machine_of, test_and_database
+    from utils.datasets.info import read_card  # what imports Paddle comes after its start
+    from utils.inference.backends import ExportedCoder
+    from utils.inference.encoder import Encoder
+    from utils.inference.export import read_exported
     from utils.search import find_pictures
-    from utils.search_session import answer_queries
+    from utils.search.session import answer_queries
+    from utils.training.common import build_loading, machine_of, test_and_database
 
     queries = loose_pictures(find_pictures(config.img), "--img-path")
     program, record = read_exported(config.model_dir, config.bit)
@@ -52,7 +52,7 @@ def main() -> int:
         say,
     )
     if config.benchmark:
-        from utils.inference_benchmark import time_stages
+        from utils.inference.benchmark import time_stages
 
         for line in time_stages(coder, transform, queries, codes_file, machine, config.warmup):
             say(line)

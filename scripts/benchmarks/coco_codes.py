@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from utils.codes import pack_codes
-from utils.errors import UserError
-from utils.lists import read_list
+from utils.datasets.lists import read_list
+from utils.system.errors import UserError
 
 DATA_VARIABLE = "HASHNET_TEST_DATA"
 LISTS = "coco_lists.tar.xz"

@@ -24,8 +24,8 @@ from scripts.benchmarks.isolated import in_a_process
 from scripts.benchmarks.measuring import machine, print_table
 from scripts.benchmarks.photos import photos
 from utils.codes import check_bit
-from utils.errors import UserError
-from utils.runtime import usable_cores
+from utils.system.errors import UserError
+from utils.system.runtime import usable_cores
 
 OURS = "scripts.benchmarks.encode_ours"
 FEW = 1000

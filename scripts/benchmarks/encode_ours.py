@@ -12,14 +12,14 @@ import paddle
 from PIL import Image
 
 from models import HashNet
-from utils.cache_space import open_cache
-from utils.coders import InferenceCoder
 from utils.datasets import loose_pictures
-from utils.encoder import Encoder
-from utils.loader import Loading
-from utils.predictor import Machine
-from utils.runtime import cores_for_each
-from utils.transforms import CenterCrop
+from utils.datasets.cache_space import open_cache
+from utils.datasets.loader import Loading
+from utils.datasets.transforms import CenterCrop
+from utils.inference.backends import InferenceCoder
+from utils.inference.encoder import Encoder
+from utils.inference.predictor import Machine
+from utils.system.runtime import cores_for_each
 
 BATCH = 64
 

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from utils.runtime import start_paddle
+from utils.system.runtime import start_paddle
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TUNING = ("OMP_NUM_THREADS", "MKL_DEBUG_CPU_TYPE", "KMP_BLOCKTIME")

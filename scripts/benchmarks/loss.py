@@ -11,8 +11,8 @@ import argparse
 import json
 
 from scripts.benchmarks.measuring import machine, print_table, take_turns
-from utils.errors import UserError
-from utils.runtime import start_paddle
+from utils.system.errors import UserError
+from utils.system.runtime import start_paddle
 
 COLUMNS = (
     ("threads", "threads", "d"),

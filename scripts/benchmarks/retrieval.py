@@ -28,9 +28,9 @@ from scripts.benchmarks.retrieval_baselines import (
     textbook_average_precisions,
 )
 from utils.codes import check_bit, unpack_codes
-from utils.errors import UserError
-from utils.hamming import available_processors
+from utils.codes.hamming import available_processors
 from utils.metrics import evaluate_retrieval, mean_average_precision
+from utils.system.errors import UserError
 
 CHECKED_QUERIES = 10
 COLUMNS = (

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from scripts.benchmarks.isolated import in_a_process
 from scripts.benchmarks.measuring import machine, medians, print_table
-from utils.errors import UserError
+from utils.system.errors import UserError
 
 COLUMNS = (
     ("threads", "name", "<9"),

@@ -13,7 +13,7 @@ from scripts.benchmarks.coco_codes import drawn_labels
 from utils.engine import train_one_epoch
 from utils.loss import HashNetLoss
 from utils.lr_scheduler import halving_schedule
-from utils.optimizers import build_optimizer
+from utils.optimizer import build_optimizer
 
 BIT, BANK, SIDE = 64, 10_000, 224
 

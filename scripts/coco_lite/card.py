@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scripts.coco_lite.things import CLASSES
-from utils.files import replacing
+from utils.system.files import replacing
 
 _CARD = """\
 # coco_lite: small enough to ship, in the layout of COCO 2014.

@@ -10,7 +10,7 @@ from scripts.coco_lite.chance import Chance
 from scripts.coco_lite.composition import Drawn, draw_picture
 from scripts.coco_lite.themes import THEMES
 from scripts.coco_lite.things import CLASSES
-from utils.files import replacing
+from utils.system.files import replacing
 
 SEED = 2107
 QUALITY = 80

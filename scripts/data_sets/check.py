@@ -15,10 +15,10 @@ from scripts.data_sets.findings import Report, find_copies, find_label_faults, p
 from scripts.data_sets.overlaps import PAIRS, Overlaps, find_overlaps
 from scripts.data_sets.rows import Rows, read_rows
 from scripts.data_sets.statistics import describe_labels, describe_pairs
-from utils.cards import SPLITS, Card
 from utils.datasets import open_splits
-from utils.errors import UserError
-from utils.files import sha256_of_file
+from utils.datasets.info import SPLITS, Card
+from utils.system.errors import UserError
+from utils.system.files import sha256_of_file
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,9 @@ from scripts.data_sets.writing import (
     refuse_to_overwrite,
     write_data_set,
 )
-from utils.cards import DATA_FOLDER, read_card
-from utils.errors import UserError
-from utils.files import sha256_of_file
+from utils.datasets.info import DATA_FOLDER, read_card
+from utils.system.errors import UserError
+from utils.system.files import sha256_of_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

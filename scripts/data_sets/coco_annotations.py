@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.errors import UserError
+from utils.system.errors import UserError
 
 FILES = ("instances_train2014.json", "instances_val2014.json")
 LABELLED = 122_218

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from utils.errors import UserError
+from utils.system.errors import UserError
 
 PROTOCOLS = ("paper", "released-like")
 

@@ -34,10 +34,10 @@ from scripts.data_sets.writing import (
     refuse_to_overwrite,
     write_data_set,
 )
-from utils.cards import DATA_FOLDER
-from utils.errors import UserError
-from utils.runtime import usable_cores
+from utils.datasets.info import DATA_FOLDER
 from utils.search import PICTURE_ENDINGS
+from utils.system.errors import UserError
+from utils.system.runtime import usable_cores
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -35,8 +35,8 @@ from scripts.data_sets.writing import (
     refuse_to_overwrite,
     write_data_set,
 )
-from utils.cards import SPLITS, read_card
-from utils.errors import UserError
+from utils.datasets.info import SPLITS, read_card
+from utils.system.errors import UserError
 
 KEEP_FROM = {
     "coco": ("train2014", "val2014"),

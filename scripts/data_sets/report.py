@@ -9,7 +9,7 @@ from scripts.data_sets.overlaps import PAIRS, Overlaps, find_overlaps
 from scripts.data_sets.rows import Rows
 from scripts.data_sets.statistics import describe_labels
 from scripts.data_sets.writing import ROOT, command_line, data_set_name, picture_folder
-from utils.cards import SPLITS, read_card
+from utils.datasets.info import SPLITS, read_card
 
 NAMES = {"train": "training pictures", "test": "queries", "database": "database pictures"}
 IMAGENET_WEIGHTS = ROOT / "models" / "AlexNet_pretrained.pdparams"

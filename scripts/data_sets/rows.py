@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.errors import UserError
-from utils.lists import read_lines, split_line
+from utils.datasets.lists import read_lines, split_line
+from utils.system.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from utils.errors import UserError
-from utils.files import sha256_of_file
-from utils.pictures import open_picture
+from utils.datasets.images import open_picture
+from utils.system.errors import UserError
+from utils.system.files import sha256_of_file
 
 FILES_AT_ONCE = 32
 """Handed to a process at a time: about 0.1 s of work."""

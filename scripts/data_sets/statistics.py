@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from scripts.data_sets.rows import Rows
-from utils.relevance import relevant_share
+from utils.metrics.relevance import relevant_share
 
 
 def describe_labels(labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:

@@ -33,9 +33,9 @@ from scripts.data_sets.writing import (
     refuse_to_overwrite,
     write_data_set,
 )
-from utils.cards import DATA_FOLDER, read_card
-from utils.errors import UserError
-from utils.lists import read_lines
+from utils.datasets.info import DATA_FOLDER, read_card
+from utils.datasets.lists import read_lines
+from utils.system.errors import UserError
 
 PARTS = ("Annotations", "ImageSets/Main", "JPEGImages")
 

@@ -13,16 +13,16 @@ import numpy as np
 import yaml
 
 from scripts.data_sets.rows import Rows
-from utils.cards import CARD_NAME, DATA_FOLDER, SPLITS, Card, read_card
-from utils.errors import UserError
-from utils.files import replacing
+from utils.datasets.info import CARD_NAME, DATA_FOLDER, SPLITS, Card, read_card
+from utils.system.errors import UserError
+from utils.system.files import replacing
 
 ROOT = DATA_FOLDER.parent
 
 
 @dataclass(frozen=True)
 class NewCard:
-    """What a new data set's card will say; see `utils.cards.Card`."""
+    """What a new data set's card will say; see `utils.datasets.info.Card`."""
 
     name: str
     num_class: int

@@ -1,0 +1,386 @@
+"""Retrieval metrics against cases worked by hand, and against the brute-force oracle."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+import tarfile
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import oracle_retrieval as oracle
+import pytest
+
+from utils.codes import pack_codes, unpack_codes
+from utils.metrics import RetrievalMetrics, evaluate_retrieval, mean_average_precision
+from utils.metrics.average_precision import (
+    hypergeometric,
+    precision_at_relevant_ranks,
+    tie_averaged_average_precision,
+)
+from utils.metrics.curves import curve_cutoffs, rank_cutoffs
+from utils.metrics.relevance import relevant_share
+from utils.system.errors import UserError
+
+# A database whose rows lie at distances 0, 1, 1, 2, 3 from the query 00000000.
+HAND_DATABASE = np.array([[0], [1], [2], [3], [7]], np.uint8)
+HAND_QUERY = np.zeros((1, 1), np.uint8)
+
+
+def marked(*relevant: int) -> np.ndarray:
+    """Database labels of two classes: class 0, the query's, where `relevant`."""
+    return np.array([[r, 1 - r] for r in relevant], np.uint8)
+
+
+def draw(seed: int, queries: int, rows: int, bit: int, n_class: int = 5, density: float = 0.25):
+    """Random packed codes and labels: query codes, query labels, database codes and labels."""
+    rng = np.random.default_rng(seed)
+    return (
+        pack_codes(rng.standard_normal((queries, bit))),
+        (rng.random((queries, n_class)) < density).astype(np.uint8),
+        pack_codes(rng.standard_normal((rows, bit))),
+        (rng.random((rows, n_class)) < density).astype(np.uint8),
+    )
+
+
+def few_distances(seed: int, queries: int, rows: int, bit: int = 8) -> tuple:
+    """As `draw`, but codes differ in two bits only: three distances, so most rows are ties."""
+    query_codes, query_labels, database_codes, database_labels = draw(seed, queries, rows, bit)
+    return query_codes & 3, query_labels, database_codes & 3, database_labels
+
+
+def assert_equals_oracle(data: tuple, topk: int | None, exclude=None) -> None:
+    query_codes, query_labels, database_codes, database_labels = data
+    expected = oracle.evaluate(
+        unpack_codes(query_codes).tolist(),
+        query_labels.tolist(),
+        unpack_codes(database_codes).tolist(),
+        database_labels.tolist(),
+        topk,
+        exclude,
+    )
+    n = len(database_codes)
+    k = n if topk in (None, -1) else min(topk, n)
+    found = evaluate_retrieval(*data, topk, exclude=exclude, cutoffs=range(1, k + 1))
+    queries = len(query_codes)
+    assert found.queries_with_empty_ball == round(expected.pop("empty_balls") * queries)
+    assert found.queries_without_relevant == round(expected.pop("without_relevant") * queries)
+    for name in ("precision", "recall"):
+        at_rank = np.array(found.by_rank.at) - 1
+        pairs = (
+            (getattr(found.at_n, name), expected.pop(f"{name}_at_n")),
+            (getattr(found.by_radius, name), expected.pop(f"{name}_by_radius")),
+            (getattr(found.by_rank, name), expected.pop(f"{name}_by_rank")[at_rank]),
+        )
+        for ours, theirs in pairs:
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
+    for name, value in expected.items():
+        assert abs(getattr(found, name) - value) <= 1e-12, name
+    assert mean_average_precision(*data, topk, exclude=exclude) == found.map
+
+
+def test_average_precision_by_hand():
+    # Relevant at ranks 1, 3 and 4: precisions 1/1, 2/3 and 3/4.
+    labels = marked(1, 0, 1, 1, 0)
+    score = mean_average_precision(HAND_QUERY, marked(1), HAND_DATABASE, labels)
+    assert score == pytest.approx((1 + 2 / 3 + 3 / 4) / 3, abs=1e-15)
+
+
+def test_average_precision_cut_at_k_divides_by_what_was_retrieved():
+    # Within K = 3: ranks 1 and 3; the third relevant row is not retrieved and does not count.
+    found = evaluate_retrieval(HAND_QUERY, marked(1), HAND_DATABASE, marked(1, 0, 1, 1, 0), 3)
+    assert found.map == pytest.approx((1 + 2 / 3) / 2, abs=1e-15)
+    assert found.map_min_k_relevant == pytest.approx((1 + 2 / 3) / 3, abs=1e-15)
+
+
+def test_tie_averaged_by_hand():
+    # Distances 0, {1, 1}, 2, 3; relevant are row 0 and the second of the tie. In the database's
+    # order they rank 1 and 3, in the other order 1 and 2.
+    found = evaluate_retrieval(HAND_QUERY, marked(1), HAND_DATABASE, marked(1, 0, 1, 0, 0))
+    assert found.map == pytest.approx((1 + 2 / 3) / 2, abs=1e-15)
+    assert found.map_tie_averaged == pytest.approx(((1 + 2 / 3) / 2 + 1) / 2, abs=1e-15)
+
+
+def test_tie_at_the_cut_by_hand():
+    # K = 1 in a tie of two, one of them relevant: AP is 1 or 0. Nothing relevant is seen half of
+    # the time, and counts 0 then.
+    found = evaluate_retrieval(HAND_QUERY, marked(1), HAND_DATABASE[1:3], marked(0, 1), 1)
+    assert found.map == 0
+    assert found.map_tie_averaged == pytest.approx(0.5, abs=1e-15)
+
+
+def test_curves_and_radius_by_hand():
+    found = evaluate_retrieval(HAND_QUERY, marked(1), HAND_DATABASE, marked(1, 0, 1, 0, 1))
+    assert found.at_n.at == (1, 2, 3, 4, 5)
+    assert found.at_n.precision == pytest.approx((1, 1 / 2, 2 / 3, 2 / 4, 3 / 5))
+    assert found.at_n.recall == pytest.approx((1 / 3, 1 / 3, 2 / 3, 2 / 3, 1))
+    assert found.by_radius.at == tuple(range(9))
+    assert found.by_radius.precision[:5] == pytest.approx((1, 2 / 3, 2 / 4, 3 / 5, 3 / 5))
+    assert found.by_rank.precision == pytest.approx((1, 1.5 / 2, 2 / 3, 2 / 4, 3 / 5))
+    assert found.precision_within_radius_2 == pytest.approx(2 / 4)
+    assert found.recall_within_radius_2 == pytest.approx(2 / 3)
+    assert found.chance == pytest.approx(3 / 5)
+
+
+def test_an_empty_ball_and_a_query_without_relevant_rows_count_zero():
+    queries = np.array([[0], [255], [0]], np.uint8)  # the second lies 5 bits or more from all rows
+    labels = np.array([[1, 0], [1, 0], [0, 0]], np.uint8)
+    found = evaluate_retrieval(queries, labels, HAND_DATABASE, marked(1, 1, 1, 1, 1))
+    assert found.queries_with_empty_ball == 1
+    assert found.queries_without_relevant == 1
+    assert found.precision_within_radius_2 == pytest.approx(1 / 3)
+    assert found.map == found.map_tie_averaged == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("topk", [1, 2, 7, 39, 40, 41, 1000, None, -1])
+def test_many_ties_equal_the_oracle(topk):
+    assert_equals_oracle(few_distances(1, queries=12, rows=40), topk)
+
+
+@pytest.mark.parametrize("bit", [8, 16, 24, 40, 48, 64, 72, 120, 128, 248, 256, 512])
+def test_every_word_layout_equals_the_oracle(bit):
+    assert_equals_oracle(draw(bit, queries=3, rows=30, bit=bit), 10)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_nothing_and_everything_relevant_equal_the_oracle(label):
+    query_codes, query_labels, database_codes, database_labels = few_distances(3, 4, 20)
+    query_labels = np.ones_like(query_labels)
+    data = (query_codes, query_labels, database_codes, np.full_like(database_labels, label))
+    assert_equals_oracle(data, 10)
+    assert evaluate_retrieval(*data, 10).map == label
+
+
+@pytest.mark.parametrize("bit", [8, 128, 256])
+@pytest.mark.parametrize("topk", [5, 30, None])
+def test_a_row_left_out_is_as_if_it_were_not_there(bit, topk):
+    data = draw(bit, queries=6, rows=30, bit=bit)
+    exclude = np.array([0, 29, -1, 13, 14, -1])
+    assert_equals_oracle(data, topk, exclude)
+    found = evaluate_retrieval(*data, topk, exclude=exclude)
+    assert found.queries_leaving_out_a_row == 4
+
+
+def test_the_only_row_left_out():
+    found = evaluate_retrieval(
+        HAND_QUERY, marked(1), HAND_QUERY, marked(1), exclude=np.array([0], np.int32)
+    )
+    assert (found.map, found.map_tie_averaged, found.chance) == (0, 0, 0)
+    assert found.queries_without_relevant == found.queries_with_empty_ball == 1
+
+
+def test_large_database_equals_a_stable_sort():
+    # More rows than one chunk of the scan, and a count that fills no whole group of 8.
+    query_codes, query_labels, database_codes, database_labels = draw(5, 5, 70_003, 24)
+    signs, query_signs = unpack_codes(database_codes), unpack_codes(query_codes)
+    values = []
+    for query in range(5):
+        distance = (signs != query_signs[query]).sum(axis=1)
+        relevant = (database_labels.astype(int) @ query_labels[query]) > 0
+        ranked = relevant[np.argsort(distance, kind="stable")[:5000]]
+        ranks = np.flatnonzero(ranked) + 1
+        values.append((np.arange(1, len(ranks) + 1) / ranks).mean() if len(ranks) else 0)
+    data = (query_codes, query_labels, database_codes, database_labels)
+    assert mean_average_precision(*data, 5000) == pytest.approx(np.mean(values), abs=1e-13)
+
+
+def tie_cases():
+    """Distances and relevance of up to 6 rows: all relevances of several tie patterns."""
+    patterns = [(0,) * 6, (0, 1, 1, 1, 1, 2), (0, 0, 0, 1, 1, 1), (1, 1, 2, 2, 2), (0, 1, 2), (3,)]
+    for dist in patterns:
+        for relevant in itertools.product([0, 1], repeat=len(dist)):
+            for k in range(1, len(dist) + 2):
+                yield list(dist), list(relevant), k
+
+
+def test_tie_average_is_the_mean_over_all_permutations():
+    cases = 0
+    for dist, relevant, k in tie_cases():
+        rows = np.bincount(dist, minlength=5)
+        relevant_rows = np.bincount(dist, weights=relevant, minlength=5).astype(np.int64)
+        exact = oracle.tie_averaged(dist, relevant, k)
+        assert abs(tie_averaged_average_precision(rows, relevant_rows, k) - exact) <= 1e-12
+        assert abs(oracle.tie_averaged_by_subsets(dist, relevant, k) - exact) <= 1e-15
+        cases += 1
+    assert cases > 1000
+
+
+@pytest.mark.parametrize("topk", [700, 5000, 20_000])
+def test_tie_average_lies_where_1000_random_orders_do(topk):
+    rng = np.random.default_rng(11)
+    distance = rng.binomial(16, 0.4, 20_000)
+    relevant = rng.random(20_000) < np.where(distance < 4, 0.05, 0.01)
+    rows = np.bincount(distance, minlength=17)
+    expected = tie_averaged_average_precision(
+        rows, np.bincount(distance, weights=relevant, minlength=17).astype(np.int64), topk
+    )
+    values = []
+    for _ in range(1000):
+        shuffled = rng.permutation(20_000)
+        order = shuffled[np.argsort(distance[shuffled].astype(np.uint8), kind="stable")]
+        values.append(precision_at_relevant_ranks(relevant[order[:topk]]).mean())
+    error = np.std(values) / np.sqrt(len(values))
+    assert 0 < error < 0.001
+    assert abs(np.mean(values) - expected) < 4 * error
+
+
+def test_tie_average_of_large_groups_keeps_its_digits():
+    # Groups of thousands: exact fractions against floating point.
+    rows, relevant = [3, 900, 2500, 10], [1, 300, 1200, 4]
+    dist = np.repeat(np.arange(4), rows).tolist()
+    marks = list(itertools.chain(*([1] * m + [0] * (n - m) for n, m in zip(rows, relevant))))
+    for topk in (2, 500, 903, 905):
+        exact = oracle.tie_averaged_by_subsets(dist, marks, topk)
+        found = tie_averaged_average_precision(np.array(rows), np.array(relevant), topk)
+        assert abs(found - exact) <= 1e-12
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "c"), [(1, 0, 1), (1, 1, 1), (10, 4, 3), (10, 9, 8), (60_000, 20_000, 4000)]
+)
+def test_hypergeometric_moments(n, m, c):
+    x, probability = hypergeometric(n, m, c)
+    assert (x[0], x[-1]) == (max(0, c - (n - m)), min(m, c))
+    assert probability.sum() == pytest.approx(1, abs=1e-14)
+    mean = c * m / n
+    variance = mean * (n - m) / n * (n - c) / max(n - 1, 1)
+    assert (probability * x).sum() == pytest.approx(mean, rel=1e-12)
+    assert (probability * (x - mean) ** 2).sum() == pytest.approx(variance, rel=1e-9, abs=1e-15)
+
+
+def test_the_number_of_threads_changes_no_bit_of_the_result():
+    data = draw(7, queries=300, rows=500, bit=16)
+    results = [evaluate_retrieval(*data, 50, threads=threads) for threads in (1, 2, 5, None)]
+    assert all(result == results[0] for result in results)
+    scores = {mean_average_precision(*data, 50, threads=threads) for threads in (1, 2, 5)}
+    assert scores == {results[0].map}
+
+
+def test_nothing_mutates_the_inputs():
+    data = draw(8, queries=70, rows=90, bit=32)
+    exclude = np.arange(70)
+    copies = [array.copy() for array in (*data, exclude)]
+    for array in (*data, exclude):
+        array.flags.writeable = False
+    evaluate_retrieval(*data, 20, exclude=exclude)
+    for array, copy in zip((*data, exclude), copies):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_memory_does_not_grow_with_queries_times_database():
+    data = draw(9, queries=1500, rows=6000, bit=16)
+    tracemalloc.start()
+    try:
+        evaluate_retrieval(*data, 100)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1500 * 6000 / 2  # one byte a pair would already take twice that
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int64, np.float32])
+def test_labels_of_any_number_type(dtype):
+    query_codes, query_labels, database_codes, database_labels = draw(10, 5, 30, 16)
+    expected = mean_average_precision(query_codes, query_labels, database_codes, database_labels)
+    found = mean_average_precision(
+        query_codes, query_labels.astype(dtype), database_codes, database_labels.astype(dtype)
+    )
+    assert found == expected
+
+
+def test_as_dict_is_plain_json_and_complete():
+    found = evaluate_retrieval(*draw(12, 9, 50, 16), 20)
+    values = found.as_dict()
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+    assert set(values) == {field.name for field in dataclasses.fields(RetrievalMetrics)}
+    assert values["at_n"]["n"] == list(found.at_n.at)
+    assert len(values["by_radius"]["radius"]) == len(values["by_radius"]["precision"]) == 17
+    assert values["by_rank"]["n"][-1] == 50
+
+
+def test_default_cutoffs_hold_the_papers_and_stay_within_k():
+    cutoffs = curve_cutoffs(5000)
+    assert set(range(100, 1001, 100)) <= set(cutoffs.tolist())
+    assert (cutoffs[0], cutoffs[-1]) == (1, 5000)
+    assert curve_cutoffs(3).tolist() == [1, 2, 3]
+    assert rank_cutoffs(1).tolist() == [1]
+    assert (rank_cutoffs(999)[0], rank_cutoffs(999)[-1]) == (1, 999)
+
+
+def wrong_inputs():
+    """Arguments, and what the one line of the error must say."""
+    codes, labels, base, base_labels = draw(13, 4, 20, 16)
+    good = {"topk": 5}
+    yield (codes, labels[:3], base, base_labels), good, "4 query codes, but 3 rows"
+    yield (codes, labels, base[:19], base_labels), good, "19 database codes, but 20 rows"
+    yield (codes, labels[:, :4], base, base_labels), good, "4 classes, database labels 5"
+    yield (codes[:, :1], labels, base, base_labels), good, "8 bits, database codes 16"
+    yield (codes.astype(float), labels, base, base_labels), good, "expected packed codes"
+    yield (codes, labels, base[0], base_labels), good, "expected packed codes"
+    yield (codes, labels[0], base, base_labels), good, "query labels: uint8 array of shape"
+    yield (codes, labels, base, base_labels * 2), good, "database labels: row"
+    yield (codes, labels + np.nan, base, base_labels), good, "holds nan"
+    yield (codes, labels.astype(str), base, base_labels), good, "query labels"
+    yield (codes[:0], labels[:0], base, base_labels), good, "no query codes"
+    yield (codes, labels, base[:0], base_labels[:0]), good, "no database codes"
+    yield (codes, labels, base, base_labels), {"topk": 0}, "top K = 0"
+    yield (codes, labels, base, base_labels), {"topk": -2}, "top K = -2"
+    yield (codes, labels, base, base_labels), {"exclude": np.zeros(3, int)}, "each of the 4"
+    yield (codes, labels, base, base_labels), {"exclude": np.full(4, 20)}, "20 for query 0"
+    yield (codes, labels, base, base_labels), {"exclude": np.full(4, -2)}, "-2 for query 0"
+
+
+@pytest.mark.parametrize(("data", "options", "message"), list(wrong_inputs()))
+def test_wrong_input_is_one_clear_line(data, options, message):
+    for function in (mean_average_precision, evaluate_retrieval):
+        with pytest.raises(UserError, match=message) as caught:
+            function(*data, **options)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("cutoffs", [[], [0, 1], [6]])
+def test_cutoffs_beyond_the_ranking_are_refused(cutoffs):
+    with pytest.raises(UserError, match="from 1 to K = 5"):
+        evaluate_retrieval(*draw(14, 4, 20, 16), 5, cutoffs=cutoffs)
+
+
+def read_labels(archive: tarfile.TarFile, name: str) -> np.ndarray:
+    lines = archive.extractfile(name).read().decode().splitlines()
+    return np.array([line.split()[1:] for line in lines[:20_000]], np.uint8)
+
+
+@pytest.mark.skipif("HASHNET_TEST_DATA" not in os.environ, reason="HASHNET_TEST_DATA is not set")
+def test_released_coco_labels_equal_the_textbook():
+    with tarfile.open(Path(os.environ["HASHNET_TEST_DATA"], "coco_lists.tar.xz")) as archive:
+        names = {Path(name).name: name for name in archive.getnames()}
+        query_labels = read_labels(archive, names["test.txt"])[:25]
+        database_labels = read_labels(archive, names["database.txt"])
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((80, 32))
+    query_signs = np.where(query_labels @ centres >= 0, 1, -1)
+    noisy = database_labels @ centres + rng.standard_normal((len(database_labels), 32))
+    signs = np.where(noisy >= 0, 1, -1)
+    values = []
+    for query, labels in zip(query_signs, query_labels):
+        relevant = (database_labels.astype(np.int64) @ labels.astype(np.int64)) > 0
+        order = np.argsort(0.5 * (32 - signs @ query), kind="stable")[:5000]
+        ranks = np.flatnonzero(relevant[order]) + 1
+        values.append(np.mean(np.arange(1, len(ranks) + 1) / ranks))
+    score = mean_average_precision(
+        pack_codes(query_signs), query_labels, pack_codes(signs), database_labels, 5000
+    )
+    assert score == pytest.approx(np.mean(values), abs=1e-12)
+    assert 0.6 < score < 1
+
+
+@pytest.mark.parametrize("excluding", [False, True])
+def test_relevant_share_is_the_chance_of_the_evaluation(excluding):
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 2, (40, 5)) * rng.integers(0, 2, (40, 5))
+    codes = pack_codes(rng.normal(size=(40, 16)))
+    exclude = np.arange(10) - (np.arange(10) % 3 == 0) * (np.arange(10) + 1) if excluding else None
+    metrics = evaluate_retrieval(codes[:10], labels[:10], codes, labels, exclude=exclude)
+    assert relevant_share(labels[:10], labels, exclude) == pytest.approx(metrics.chance, abs=1e-12)

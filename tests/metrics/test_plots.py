@@ -1,0 +1,59 @@
+"""The figure over the bit counts found in a folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from utils.codes import pack_codes
+from utils.metrics import evaluate_retrieval
+from utils.metrics.plots import draw_curves, read_runs
+from utils.system.errors import UserError
+
+
+def write_run(folder, bit, dataset="drawn"):
+    """An evaluation's metrics file, of random codes."""
+    rng = np.random.default_rng(bit)
+    labels = rng.integers(0, 2, (30, 4))
+    codes = pack_codes(rng.normal(size=(30, bit)))
+    metrics = evaluate_retrieval(codes[:5], labels[:5], codes, labels).as_dict()
+    text = json.dumps({"dataset": dataset, **metrics})
+    (folder / f"metrics_{bit}.json").write_text(text, encoding="utf-8")
+
+
+def test_runs_of_one_data_set_are_found_in_order_of_bits(tmp_path):
+    for bit in (64, 16, 8):
+        write_run(tmp_path, bit)
+    write_run(tmp_path, 32, dataset="another")
+    assert [run["bit"] for run in read_runs(tmp_path, "drawn")] == [8, 16, 64]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"dataset": "drawn", "bit": 8}', "\0"])
+def test_a_file_that_is_no_evaluation_is_told(tmp_path, content):
+    (tmp_path / "metrics_8.json").write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=r"metrics_8\.json: not an evaluation's metrics"):
+        read_runs(tmp_path, "drawn")
+
+
+def test_the_figure_is_drawn_with_a_line_for_each_bit_count(tmp_path):
+    pytest.importorskip("matplotlib")
+    sizes = []
+    for bit in (16, 32):
+        write_run(tmp_path, bit)
+        draw_curves(read_runs(tmp_path, "drawn"), tmp_path / "curves.png")
+        with Image.open(tmp_path / "curves.png") as figure:
+            colours = np.unique(np.asarray(figure.convert("RGB")).reshape(-1, 3), axis=0)
+        sizes.append(len(colours))
+    assert sizes[1] > sizes[0], "the second run added no line of another colour"
+
+
+def test_without_matplotlib_one_line_says_what_to_install(tmp_path, monkeypatch):
+    write_run(tmp_path, 16)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(UserError, match="pip install matplotlib"):
+        draw_curves(read_runs(tmp_path, "drawn"), tmp_path / "curves.png")
+    assert not (tmp_path / "curves.png").exists()

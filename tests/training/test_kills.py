@@ -1,0 +1,22 @@
+"""`kill -9` at random moments; kill_training.py does it, and more often where it is asked to."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_killed_trainings_go_on_from_a_whole_state_and_end_as_an_unbroken_one(run):
+    paths = {"PYTHONPATH": f"{HERE.parent}:{HERE}"}
+    flags = ["--kills", "12", "--epochs", "12", "--seconds", "1.2"]
+    result = run("tests/kill_training.py", *flags, environment=paths)
+    assert result.returncode == 0, result.stdout + result.stderr
+    report = json.loads(result.stdout.splitlines()[-1])
+    assert report["kills"] == 12 and report["trainings ended"] >= 1
+    assert report["states loaded"] >= 3

@@ -1,0 +1,160 @@
+"""Binary codes: the sign of the hash layer packed into bytes, Hamming distance, nearest codes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from utils.codes.hamming import HammingScanner, as_words, map_blocks, query_groups
+from utils.system.errors import UserError
+
+MAX_BIT = 512
+
+
+def check_bit(bit: int) -> None:
+    """Refuses a code length that does not fill whole bytes or is out of range.
+
+    Raises:
+        UserError: `bit` is not a multiple of 8 from 8 to 512.
+    """
+    if bit % 8 or not 8 <= bit <= MAX_BIT:
+        raise UserError(f"{bit}-bit codes: the code length must be a multiple of 8 from 8 to 512")
+
+
+def check_codes(codes: np.ndarray, name: str = "codes") -> int:
+    """Refuses an array that does not hold packed codes.
+
+    Args:
+        codes: what should be uint8 [n, bit / 8].
+        name: how the message calls it.
+
+    Returns:
+        The code length in bits.
+
+    Raises:
+        UserError: another type or shape, or a code length that is not allowed.
+    """
+    if codes.dtype != np.uint8 or codes.ndim != 2:
+        raise UserError(
+            f"{name}: {codes.dtype} array of shape {codes.shape}; expected packed codes, "
+            "uint8 [n, bit / 8], as pack_codes makes them"
+        )
+    bit = 8 * codes.shape[1]
+    check_bit(bit)
+    return bit
+
+
+def pack_codes(z: np.ndarray) -> np.ndarray:
+    """Packs the signs of the hash layer's output: bit 1 where z >= 0 (HashNet, section 3: sgn z).
+
+    Args:
+        z: real numbers [n, bit], bit a multiple of 8 from 8 to 512.
+
+    Returns:
+        uint8 [n, bit / 8], eight bits a byte in the order of `numpy.packbits` (first bit highest).
+
+    Raises:
+        UserError: `z` is not a matrix of real numbers, has a NaN (which has no sign), or `bit`
+            is not allowed.
+    """
+    z = np.asarray(z)
+    if z.ndim != 2 or z.dtype.kind not in "fiu":
+        raise UserError(f"cannot make codes of a {z.dtype} array of shape {z.shape}: need [n, bit]")
+    check_bit(z.shape[1])
+    if z.dtype.kind == "f" and np.isnan(z).any():
+        row = int(np.isnan(z).any(axis=1).argmax())
+        raise UserError(
+            f"row {row} of the network's output is NaN and has no code: "
+            "the weights are damaged, or training diverged"
+        )
+    return np.packbits(z >= 0, axis=1)
+
+
+def unpack_codes(codes: np.ndarray) -> np.ndarray:
+    """The inverse of `pack_codes`, up to the magnitude: codes as signs.
+
+    Args:
+        codes: uint8 [n, bit / 8].
+
+    Returns:
+        int8 [n, bit] of -1 and 1.
+
+    Raises:
+        UserError: `codes` are no packed codes.
+    """
+    check_codes(codes)
+    return np.unpackbits(codes, axis=1).view(np.int8) * np.int8(2) - np.int8(1)
+
+
+def check_same_bit(query_codes: np.ndarray, database_codes: np.ndarray) -> int:
+    """The common code length of two sets of packed codes, in bits.
+
+    Raises:
+        UserError: one of them holds no packed codes, or their lengths differ.
+    """
+    query_bit = check_codes(query_codes, "query codes")
+    database_bit = check_codes(database_codes, "database codes")
+    if query_bit != database_bit:
+        raise UserError(
+            f"query codes have {query_bit} bits, database codes {database_bit}: "
+            "encode both with the same weights"
+        )
+    return query_bit
+
+
+def hamming_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Hamming distances of all pairs, for small sets: the number of bits in which codes differ.
+
+    Args:
+        a: packed codes, uint8 [n_a, bit / 8].
+        b: packed codes, uint8 [n_b, bit / 8].
+
+    Returns:
+        int32 [n_a, n_b], each from 0 to bit.
+
+    Raises:
+        UserError: the arrays hold no packed codes or codes of different lengths.
+    """
+    bit = check_same_bit(a, b)
+    scanner, words = HammingScanner(as_words(b), bit), as_words(a)
+    distances = np.empty((len(a), len(b)), np.int32)
+    for group in query_groups(range(len(a))):
+        distances[group.start : group.stop] = scanner.distances(words[:, group.start : group.stop])
+    return distances
+
+
+def nearest(
+    query_codes: np.ndarray, database_codes: np.ndarray, k: int, threads: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest database codes of every query, ordered by (distance, database row).
+
+    Args:
+        query_codes: packed codes, uint8 [n_q, bit / 8].
+        database_codes: packed codes, uint8 [n, bit / 8].
+        k: how many, at least 1; clipped to n.
+        threads: how many search at a time; None: all processors. The answer does not depend on it.
+
+    Returns:
+        Distances int32 [n_q, k] and database rows int64 [n_q, k].
+
+    Raises:
+        UserError: `k` is below 1, or the arrays hold no packed codes or codes of different lengths.
+    """
+    bit = check_same_bit(query_codes, database_codes)
+    if k < 1:
+        raise UserError(f"{k} nearest codes asked for: ask for 1 or more")
+    k = min(k, len(database_codes))
+    query_words, database_words = as_words(query_codes), as_words(database_codes)
+    distances = np.empty((len(query_codes), k), np.int32)
+    rows = np.empty((len(query_codes), k), np.int64)
+
+    def search(block: range) -> None:
+        scanner = HammingScanner(database_words, bit)
+        for group in query_groups(block):
+            found = scanner.distances(query_words[:, group.start : group.stop])
+            for query, row, of_query in zip(group, scanner.nearest_rows([k] * len(group)), found):
+                rows[query] = row
+                distances[query] = of_query.take(row)
+
+    for _ in map_blocks(search, len(query_codes), threads):
+        pass
+    return distances, rows

@@ -1,0 +1,190 @@
+"""Database code files: packed codes in a .npy, and beside it a .json that says what they are of.
+
+    database_code_64.npy     uint8 [n, 8]
+    database_code_64.json    {"bit": 64, "rows": n, "codes_sha256": "…", then the provenance}
+
+Codes of other weights or another list must never be searched in silence, so whoever loads codes
+compares their provenance with what they should be of. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tokenize
+from pathlib import Path
+
+import numpy as np
+
+from utils.codes import check_bit, check_codes, pack_codes
+from utils.system.errors import UserError
+from utils.system.files import replacing
+
+RECORD_KEYS = ("bit", "rows", "codes_sha256")
+MAKE_AGAIN = "delete it, and the codes are made again"
+# What NumPy's reader raises on bytes that are not a whole .npy file.
+UNREADABLE = (
+    ValueError,
+    EOFError,
+    SyntaxError,
+    tokenize.TokenError,
+    MemoryError,
+    RecursionError,
+    OverflowError,
+    TypeError,
+)
+
+
+def save_codes(path: str | os.PathLike, codes: np.ndarray, provenance: dict) -> None:
+    """Writes a code file and the record beside it, each whole or not at all.
+
+    The record is written last and holds the hash of the codes: a run that dies between the two
+    leaves a pair that `load_codes` refuses, not one that passes for something it is not.
+
+    Args:
+        path: the `.npy` file.
+        codes: packed codes, uint8 [n, bit / 8].
+        provenance: what the codes are of, in JSON values. `provenance_differences` knows the keys
+            `list`, `list_sha256`, `weights`, `weights_sha256` and `transform`; others are kept.
+
+    Raises:
+        UserError: a file cannot be written, or `codes` are no packed codes.
+        ValueError: `provenance` uses one of the record's own keys.
+    """
+    path = Path(path)
+    bit = check_codes(codes, str(path))
+    taken = set(RECORD_KEYS) & set(provenance)
+    if taken:
+        raise ValueError(f"provenance keys {sorted(taken)} are the record's own")
+    record = {"bit": bit, "rows": len(codes), "codes_sha256": _sha256_of_codes(codes)}
+    text = json.dumps({**record, **provenance}, indent=2, ensure_ascii=False) + "\n"
+    content = io.BytesIO()  # NumPy's own writing to a file does not say why it failed
+    np.save(content, codes, allow_pickle=False)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
+    with replacing(path.with_suffix(".json")) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def load_codes(path: str | os.PathLike, bit: int | None = None) -> tuple[np.ndarray, dict | None]:
+    """Reads a code file: packed codes, or the published format, a float array of -1 and 1.
+
+    Args:
+        path: the `.npy` file.
+        bit: the code length the caller needs; None: any.
+
+    Returns:
+        Packed codes, uint8 [n, bit / 8], and the provenance as given to `save_codes`, or None
+        where no `.json` stands beside the file.
+
+    Raises:
+        UserError: the file is missing, truncated, no NumPy array, or no array of codes; the codes
+            have another length than `bit`; the record is damaged, or is of other codes.
+    """
+    path = Path(path)
+    codes = _as_packed(_read_array(path), path)
+    found_bit = 8 * codes.shape[1]
+    if bit is not None and found_bit != bit:
+        raise UserError(
+            f"{path}: holds {found_bit}-bit codes, but {bit} bits are wanted: "
+            f"ask for {found_bit} bits, or {MAKE_AGAIN}"
+        )
+    record_path = path.with_suffix(".json")
+    if not record_path.exists():
+        return codes, None
+    return codes, _read_provenance(record_path, codes)
+
+
+def provenance_differences(found: dict | None, wanted: dict) -> list[str]:
+    """What stands between stored codes and the ones that are needed, in plain words.
+
+    Files are compared by hash where `wanted` has one, and their names then do not count: a
+    renamed file is the same file.
+
+    Args:
+        found: the provenance that `load_codes` returned.
+        wanted: the provenance the codes should have.
+
+    Returns:
+        One phrase a difference ("the weights have changed"); empty when the codes may be used.
+    """
+    if found is None:
+        return ["there is no record of what the codes are of"]
+    differences = []
+    for key, value in json.loads(json.dumps(wanted)).items():
+        subject = key[: -len("_sha256")] if key.endswith("_sha256") else key
+        if subject == key and f"{key}_sha256" in wanted:
+            continue
+        plural = subject.endswith("s")
+        if key not in found:
+            differences.append(f"the {subject} {'are' if plural else 'is'} not recorded")
+        elif found[key] != value:
+            differences.append(f"the {subject} {'have' if plural else 'has'} changed")
+    return differences
+
+
+def _read_array(path: Path) -> np.ndarray:
+    try:
+        with path.open("rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UNREADABLE as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{path}: not a whole NumPy .npy file of numbers ({reason}); "
+            f"expected packed codes: {MAKE_AGAIN}"
+        ) from error
+
+
+def _as_packed(array: np.ndarray, path: Path) -> np.ndarray:
+    published = array.dtype.kind == "f"
+    if array.ndim != 2 or not (published or array.dtype == np.uint8):
+        raise UserError(
+            f"{path}: holds a {array.dtype} array of shape {array.shape}; expected packed codes, "
+            f"uint8 [n, bit / 8], or float [n, bit] of -1 and 1: {MAKE_AGAIN}"
+        )
+    try:
+        check_bit(array.shape[1] if published else 8 * array.shape[1])
+    except UserError as error:
+        raise UserError(f"{path}: holds {error}: {MAKE_AGAIN}") from error
+    if not published:
+        return array
+    wrong = np.abs(array) != 1
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise UserError(
+            f"{path}: row {row}, column {column} holds {array[row, column]}; "
+            f"expected -1 or 1 in a float array: {MAKE_AGAIN}"
+        )
+    return pack_codes(array)
+
+
+def _read_provenance(path: Path, codes: np.ndarray) -> dict:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not a JSON file ({error}): {MAKE_AGAIN}") from error
+    if not isinstance(record, dict) or any(key not in record for key in RECORD_KEYS):
+        raise UserError(f"{path}: expected an object with {', '.join(RECORD_KEYS)}: {MAKE_AGAIN}")
+    n, width = codes.shape
+    for key, actual in (("bit", 8 * width), ("rows", n)):
+        if record[key] != actual:
+            raise UserError(
+                f"{path}: says {key} {record[key]}, but the .npy beside it has {actual}: "
+                "delete both, and the codes are made again"
+            )
+    if record["codes_sha256"] != _sha256_of_codes(codes):
+        raise UserError(
+            f"{path}: does not belong to the .npy beside it (the codes' hash differs; "
+            "a run may have died between the two): delete both, and the codes are made again"
+        )
+    return {key: value for key, value in record.items() if key not in RECORD_KEYS}
+
+
+def _sha256_of_codes(codes: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(codes)).hexdigest()

@@ -1,0 +1,173 @@
+"""Exported models: a program for Paddle Inference, and a record of what it is.
+
+    inference_64.json (Paddle 2.6: .pdmodel)   the program
+    inference_64.pdiparams                     its parameters
+    inference_64.yaml                          the record: `Record`, and the files' hashes
+
+The record is written last. Where it and the files beside it do not belong together (an export that
+was cut off), the model is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import paddle
+import yaml
+
+from models import HashNet
+from models.binarization import Binarization
+from models.normalization import PictureNormalization
+from utils.datasets.info import read_yaml_mapping
+from utils.datasets.transforms import Transform, evaluation_transform
+from utils.inference.programs import PARAMETERS, program_of, write_program
+from utils.system.errors import UserError
+from utils.system.files import replacing, sha256_of_file
+
+INPUTS, OUTPUTS = ("float", "uint8"), ("z", "codes")
+AGAIN = "export it again with export_model.py"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What an exported model is.
+
+    Attributes:
+        bit: length of the codes.
+        input: 'float' (normalised pictures [n, 3, side, side] float32) or 'uint8' (RGB pictures
+            [n, side, side, 3] uint8, normalised inside).
+        output: 'z' ([n, bit] float32) or 'codes' ([n, bit / 8] uint8, packed).
+        resize: 'short_side' or 'square', as in the data set's card.
+        resize_size: short side before the crop.
+        crop_size: side of the pictures.
+        fast_decode: whether large JPEG files are decoded at reduced size.
+        weights: name of the weights' file.
+        weights_sha256: its hash.
+        paddle: version that has exported it.
+    """
+
+    bit: int
+    input: str
+    output: str
+    resize: str
+    resize_size: int
+    crop_size: int
+    fast_decode: bool
+    weights: str
+    weights_sha256: str
+    paddle: str
+
+    def transform(self) -> Transform:
+        """What pictures go through before the network."""
+        return evaluation_transform(self.resize, self.resize_size, self.crop_size, self.fast_decode)
+
+    def identity(self) -> dict[str, str]:
+        """Name and hash of the weights, for the provenance of codes."""
+        return {"weights": self.weights, "weights_sha256": self.weights_sha256}
+
+
+def prefix_of(folder: str | os.PathLike, bit: int) -> Path:
+    """The common beginning of an exported model's files."""
+    return Path(folder, f"inference_{bit}")
+
+
+def write_exported(network: HashNet, record: Record, folder: Path) -> list[Path]:
+    """Writes an exported model; an earlier one stays until the new one is whole.
+
+    Args:
+        network: with the weights of the record.
+        record: what is exported, and how.
+        folder: made where it is missing.
+
+    Returns:
+        The paths of its files.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    side = record.crop_size
+    if record.input == "uint8":
+        layers, shape = [PictureNormalization(), network], [None, side, side, 3]
+    else:
+        layers, shape = [network], [None, 3, side, side]
+    if record.output == "codes":
+        layers.append(Binarization())
+    dtype = "uint8" if record.input == "uint8" else "float32"
+    prefix = prefix_of(folder, record.bit)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".export_", dir=folder) as new:
+            program = write_program(
+                paddle.nn.Sequential(*layers), shape, dtype, record.output, Path(new, prefix.name)
+            )
+            hashes = {}
+            for path in (program, program.with_suffix(PARAMETERS)):
+                hashes[path.name] = sha256_of_file(path)
+            _remove_programs(prefix)
+            for name in hashes:
+                os.replace(Path(new, name), folder / name)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    path = prefix.with_suffix(".yaml")
+    with replacing(path) as temporary:
+        text = yaml.safe_dump({**asdict(record), "files_sha256": hashes}, sort_keys=False)
+        temporary.write_text(text, encoding="utf-8")
+    return [*(folder / name for name in hashes), path]
+
+
+def _remove_programs(prefix: Path) -> None:
+    """One of another version of Paddle must not stay beside the new parameters."""
+    while program_of(prefix).is_file():
+        program_of(prefix).unlink()
+
+
+def read_exported(folder: str, bit: int) -> tuple[Path, Record]:
+    """Finds an exported model and checks that its files belong together.
+
+    Args:
+        folder: where `write_exported` has written it.
+        bit: length of the codes.
+
+    Returns:
+        The program's path, and the record.
+
+    Raises:
+        UserError: the model is missing, cut off, or not one.
+    """
+    prefix = prefix_of(folder, bit)
+    path = prefix.with_suffix(".yaml")
+    if not path.is_file():
+        there = ", ".join(sorted(p.stem for p in Path(folder).glob("inference_*.yaml")))
+        raise UserError(
+            f"{path}: missing; --model-dir names the folder that export_model.py wrote"
+            + (f"; it holds {there}" if there else "")
+        )
+    entries = read_yaml_mapping(path)
+    hashes = entries.pop("files_sha256", None)
+    record = _record_from(path, entries)
+    if record.bit != bit:
+        raise UserError(f"{path}: is of {record.bit} bits, --bit {bit} was asked for")
+    program = program_of(prefix)
+    if not isinstance(hashes, dict) or program.name not in hashes:
+        raise UserError(f"{path}: says nothing of {program.name}; {AGAIN}")
+    for name, expected in hashes.items():
+        if sha256_of_file(prefix.with_name(str(name))) != expected:
+            raise UserError(f"{prefix.with_name(name)}: is not what {path.name} says; {AGAIN}")
+    return program, record
+
+
+def _record_from(path: Path, entries: dict[str, Any]) -> Record:
+    kinds = {"int": int, "str": str, "bool": bool}
+    wanted = {field.name: kinds[str(field.type)] for field in fields(Record)}
+    for name, kind in wanted.items():
+        if type(entries.get(name)) is not kind:
+            found = repr(entries[name]) if name in entries else "nothing"
+            raise UserError(f"{path}: {name}: expected {kind.__name__}, found {found}; {AGAIN}")
+    record = Record(**{name: entries[name] for name in wanted})
+    if record.input not in INPUTS or record.output not in OUTPUTS:
+        raise UserError(f"{path}: unknown input or output; {AGAIN}")
+    return record

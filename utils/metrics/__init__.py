@@ -1,0 +1,267 @@
+"""Retrieval metrics of binary codes (HashNet, section 4): packed codes and labels in, numbers out.
+
+A query ranks the database by (Hamming distance, database row). A database row is relevant when it
+shares a label with the query. A query without relevant rows counts 0 in every mean.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.codes.hamming import HammingScanner, map_blocks, query_groups
+from utils.metrics.average_precision import (
+    precision_at_relevant_ranks,
+    tie_averaged_average_precision,
+)
+from utils.metrics.curves import (
+    CurveSums,
+    PrecisionRecall,
+    count_by_distance,
+    curve_cutoffs,
+    rank_cutoffs,
+)
+from utils.metrics.retrieval import RetrievalTask
+
+LOOKUP_RADIUS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrievalMetrics:
+    """Everything the paper's section on evaluation reports, for one set of codes.
+
+    Attributes:
+        bit: code length.
+        queries: number of queries.
+        database: number of database rows.
+        topk: K of the MAP values, clipped to the database.
+        map: MAP@K, ties in database order; see `mean_average_precision`.
+        map_tie_averaged: its expectation over random orders of equal distances; see
+            `utils.metrics.average_precision.tie_averaged_average_precision`.
+        map_min_k_relevant: the sum of precisions at relevant ranks r <= K over min(K, relevant
+            rows in the database), as other work defines MAP@K; ties in database order.
+        chance: relevant share of the database, mean over queries: what random codes would score.
+        precision_within_radius_2: P@H<=2, relevant share of the rows within Hamming distance 2
+            (HashNet, section 4); a query with no row there counts 0.
+        recall_within_radius_2: share of a query's relevant rows that lie within distance 2.
+        queries_with_empty_ball: queries with no row within distance 2.
+        queries_without_relevant: queries that share a label with no row.
+        queries_leaving_out_a_row: queries that leave a row out of their own ranking.
+        at_n: P@N and recall@N (HashNet, section 4): relevant rows among the first N over N,
+            and over all relevant rows; ties in database order, N up to K.
+        by_radius: precision and recall of the ball of each Hamming radius 0 … bit (hash lookup);
+            an empty ball has precision 0.
+        by_rank: the precision-recall curve of the ranking (HashNet, section 4): mean
+            precision against mean recall of the first N rows, N from 1 to the whole database, as
+            expectations over random orders of equal distances.
+    """
+
+    bit: int
+    queries: int
+    database: int
+    topk: int
+    map: float
+    map_tie_averaged: float
+    map_min_k_relevant: float
+    chance: float
+    precision_within_radius_2: float
+    recall_within_radius_2: float
+    queries_with_empty_ball: int
+    queries_without_relevant: int
+    queries_leaving_out_a_row: int
+    at_n: PrecisionRecall
+    by_radius: PrecisionRecall
+    by_rank: PrecisionRecall
+
+    def as_dict(self) -> dict:
+        """Plain JSON values: numbers, and each curve as three lists of the same length."""
+        values = dataclasses.asdict(self)
+        for name, first in (("at_n", "n"), ("by_radius", "radius"), ("by_rank", "n")):
+            curve = getattr(self, name)
+            values[name] = {
+                first: list(curve.at),
+                "precision": list(curve.precision),
+                "recall": list(curve.recall),
+            }
+        return values
+
+
+def mean_average_precision(
+    query_codes: np.ndarray,
+    query_labels: np.ndarray,
+    database_codes: np.ndarray,
+    database_labels: np.ndarray,
+    topk: int | None = None,
+    *,
+    exclude: np.ndarray | None = None,
+    threads: int | None = None,
+) -> float:
+    """MAP@K, ties in database order.
+
+        AP@K = (1 / T) Σ_{r ≤ K, row r relevant} (relevant up to r) / r,
+
+    T being the number of relevant rows among the first K, and AP@K = 0 where T = 0; MAP@K is its
+    mean over the queries (HashNet, section 4.1; the definition of the authors' released code).
+
+    Args:
+        query_codes: packed codes, uint8 [n_q, bit / 8].
+        query_labels: 0/1 [n_q, n_class].
+        database_codes: packed codes, uint8 [n, bit / 8].
+        database_labels: 0/1 [n, n_class].
+        topk: K; None or -1: the whole database, and so is any K beyond it.
+        exclude: int [n_q], for each query the database row to leave out of its ranking, or -1.
+        threads: how many work at a time; None: all processors. The value does not depend on it.
+
+    Returns:
+        MAP@K, from 0 to 1.
+
+    Raises:
+        UserError: codes and labels of different numbers of rows, codes of different lengths,
+            labels of different classes or other than 0/1, no rows, or K below 1.
+    """
+    task = RetrievalTask(query_codes, query_labels, database_codes, database_labels, topk, exclude)
+
+    def score(block: range) -> list[float]:
+        scanner = task.scanner()
+        groups = query_groups(block)
+        return [value for group in groups for value in _average_precisions(task, scanner, group)]
+
+    blocks = map_blocks(score, task.queries, threads)
+    return _mean(itertools.chain.from_iterable(blocks), task.queries)
+
+
+def evaluate_retrieval(
+    query_codes: np.ndarray,
+    query_labels: np.ndarray,
+    database_codes: np.ndarray,
+    database_labels: np.ndarray,
+    topk: int | None = None,
+    *,
+    exclude: np.ndarray | None = None,
+    cutoffs: Sequence[int] | None = None,
+    threads: int | None = None,
+) -> RetrievalMetrics:
+    """Every metric and curve of `RetrievalMetrics` in one pass over the database.
+
+    Args:
+        query_codes: packed codes, uint8 [n_q, bit / 8].
+        query_labels: 0/1 [n_q, n_class].
+        database_codes: packed codes, uint8 [n, bit / 8].
+        database_labels: 0/1 [n, n_class].
+        topk: K; None or -1: the whole database, and so is any K beyond it.
+        exclude: int [n_q], for each query the database row to leave out of its ranking, or -1.
+        cutoffs: the N of P@N and recall@N, each from 1 to K; None: the paper's 100, 200 … 1000
+            and 50 more up to K.
+        threads: how many work at a time; None: all processors. Nothing depends on it.
+
+    Returns:
+        The metrics; `.map` is exactly `mean_average_precision` of the same arguments.
+
+    Raises:
+        UserError: as `mean_average_precision`; or a cutoff outside 1 … K.
+    """
+    task = RetrievalTask(query_codes, query_labels, database_codes, database_labels, topk, exclude)
+    points = (curve_cutoffs(task.topk, cutoffs), task.bit, rank_cutoffs(task.rows))
+
+    def score(block: range) -> tuple[list[_Scores], CurveSums]:
+        scanner, curves = task.scanner(), CurveSums(*points)
+        groups = query_groups(block)
+        return [row for group in groups for row in _scores(task, scanner, group, curves)], curves
+
+    scores: list[_Scores] = []
+    curves = CurveSums(*points)
+    for block_scores, block_curves in map_blocks(score, task.queries, threads):
+        scores += block_scores
+        curves.add(block_curves)
+    return _summary(task, scores, curves)
+
+
+class _Scores(NamedTuple):
+    """One query's share in each mean and count of `RetrievalMetrics`."""
+
+    map: float
+    map_tie_averaged: float
+    map_min_k_relevant: float
+    chance: float
+    precision_within_radius_2: float
+    recall_within_radius_2: float
+    queries_with_empty_ball: int
+    queries_without_relevant: int
+    queries_leaving_out_a_row: int
+
+
+def _average_precisions(
+    task: RetrievalTask, scanner: HammingScanner, group: range
+) -> Iterator[float]:
+    task.distances(scanner, group)
+    nearest = scanner.nearest_rows([task.depth(query) for query in group])
+    for query, rows in zip(group, nearest):
+        precisions = precision_at_relevant_ranks(task.relevant(query).take(rows))
+        yield float(precisions.mean()) if precisions.size else 0.0
+
+
+def _scores(
+    task: RetrievalTask, scanner: HammingScanner, group: range, curves: CurveSums
+) -> Iterator[_Scores]:
+    distances = task.distances(scanner, group)
+    nearest = scanner.nearest_rows([task.depth(query) for query in group])
+    for query, of_query, rows in zip(group, distances, nearest):
+        yield _score(task, query, of_query, rows, curves)
+
+
+def _score(
+    task: RetrievalTask, query: int, distances: np.ndarray, rows: np.ndarray, curves: CurveSums
+) -> _Scores:
+    depth, relevant = len(rows), task.relevant(query)
+    ranked = relevant.take(rows)
+    rows_at, relevant_at = count_by_distance(distances, relevant, task.bit)
+    curves.add_query(ranked, rows_at, relevant_at)
+
+    precisions = precision_at_relevant_ranks(ranked)
+    n_rows, n_relevant = int(rows_at.sum()), int(relevant_at.sum())
+    ball = slice(LOOKUP_RADIUS + 1)
+    in_ball, relevant_in_ball = int(rows_at[ball].sum()), int(relevant_at[ball].sum())
+    return _Scores(
+        map=float(precisions.mean()) if precisions.size else 0.0,
+        map_tie_averaged=tie_averaged_average_precision(rows_at, relevant_at, depth),
+        map_min_k_relevant=_share(float(precisions.sum()), min(task.topk, n_relevant)),
+        chance=_share(n_relevant, n_rows),
+        precision_within_radius_2=_share(relevant_in_ball, in_ball),
+        recall_within_radius_2=_share(relevant_in_ball, n_relevant),
+        queries_with_empty_ball=int(in_ball == 0),
+        queries_without_relevant=int(n_relevant == 0),
+        queries_leaving_out_a_row=int(task.leaves_out_a_row(query)),
+    )
+
+
+def _summary(task: RetrievalTask, scores: list[_Scores], curves: CurveSums) -> RetrievalMetrics:
+    at_n, by_radius, by_rank = curves.means(task.queries)
+    columns = zip(_Scores._fields, zip(*scores))
+    return RetrievalMetrics(
+        bit=task.bit,
+        queries=task.queries,
+        database=task.rows,
+        topk=task.topk,
+        at_n=at_n,
+        by_radius=by_radius,
+        by_rank=by_rank,
+        **{
+            name: sum(column) if name.startswith("queries_") else _mean(column, task.queries)
+            for name, column in columns
+        },
+    )
+
+
+def _share(part: float, whole: int) -> float:
+    """part / whole, and 0 of nothing."""
+    return part / whole if whole else 0.0
+
+
+def _mean(values: Iterable[float], count: int) -> float:
+    """The mean, rounded once: the same in whatever order the queries come."""
+    return math.fsum(values) / count

@@ -1,0 +1,135 @@
+"""Precision and recall as curves: at N, by Hamming radius, and along the whole ranking."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from utils.system.errors import UserError
+
+# Where the paper draws P@N.
+PAPER_CUTOFFS = range(100, 1001, 100)
+CURVE_POINTS = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class PrecisionRecall:
+    """Precision and recall, means over the queries, at each point of `at` (an N or a radius)."""
+
+    at: tuple[int, ...]
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+
+
+def curve_cutoffs(topk: int, chosen: Sequence[int] | None = None) -> np.ndarray:
+    """The N at which P@N and recall@N are taken.
+
+    Args:
+        topk: the largest N.
+        chosen: the N wanted; None: 1, K, the paper's 100, 200 … 1000 and 50 evenly up to K.
+
+    Returns:
+        int64, ascending, without repetitions.
+
+    Raises:
+        UserError: an N that is chosen lies outside 1 … K, or none is chosen.
+    """
+    if chosen is None:
+        even = np.arange(1, CURVE_POINTS + 1) * topk // CURVE_POINTS
+        cutoffs = np.unique([1, *PAPER_CUTOFFS, *even])
+        return cutoffs[(cutoffs >= 1) & (cutoffs <= topk)]
+    cutoffs = np.unique(np.asarray(chosen, np.int64))
+    if cutoffs.size == 0 or cutoffs[0] < 1 or cutoffs[-1] > topk:
+        raise UserError(f"P@N for N = {list(chosen)}: choose one or more N from 1 to K = {topk}")
+    return cutoffs
+
+
+def rank_cutoffs(rows: int) -> np.ndarray:
+    """Ranks along the whole database: close together at the top, even further down.
+
+    Returns:
+        int64, ascending, from 1 to `rows`.
+    """
+    top = np.geomspace(1, rows, CURVE_POINTS).round().astype(np.int64)
+    even = np.arange(1, CURVE_POINTS + 1) * rows // CURVE_POINTS
+    return np.unique(np.clip(np.concatenate([top, even]), 1, rows))
+
+
+def count_by_distance(
+    distances: np.ndarray, relevant: np.ndarray, bit: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """How many rows, and how many relevant ones, stand at each Hamming distance.
+
+    Args:
+        distances: uint8 or uint16 [n]; rows beyond `bit` (excluded ones) are not counted.
+        relevant: uint8 [n], 0 or 1.
+        bit: code length.
+
+    Returns:
+        Rows int64 [bit + 1] and relevant rows int64 [bit + 1] at distances 0 … bit.
+    """
+    # Both counts from one key. Sorting it is a counting sort in NumPy, faster than bincount, which
+    # widens to 8 bytes and holds the interpreter lock. A distance above 124 doubled needs 16 bits;
+    # the mark of an excluded row, doubled, stays above every key.
+    dtype = np.uint8 if 2 * bit + 1 < 254 else np.uint16
+    key = np.left_shift(distances, 1, dtype=dtype, casting="unsafe")
+    key |= relevant
+    key.sort(kind="stable")
+    edges = np.searchsorted(key, np.arange(2 * bit + 3, dtype=dtype))
+    counts = np.diff(edges).reshape(bit + 1, 2)
+    return counts.sum(axis=1), counts[:, 1]
+
+
+class CurveSums:
+    """Sums over queries, from which the three curves come as means.
+
+    Args:
+        at_n: the N of P@N and recall@N, int64 [a].
+        bit: code length.
+        by_rank: the N of the precision-recall curve, int64 [b].
+    """
+
+    def __init__(self, at_n: np.ndarray, bit: int, by_rank: np.ndarray) -> None:
+        self._points = (at_n, np.arange(bit + 1), by_rank)
+        self._sums = tuple(np.zeros((2, points.size)) for points in self._points)
+
+    def add_query(self, ranked: np.ndarray, rows_at: np.ndarray, relevant_at: np.ndarray) -> None:
+        """Adds one query.
+
+        Args:
+            ranked: 0/1 relevance of the first rows of its ranking, ties in database order.
+            rows_at: int64 [bit + 1], rows at each distance.
+            relevant_at: int64 [bit + 1], relevant rows at each distance.
+        """
+        at_n, _, by_rank = self._points
+        total = max(int(relevant_at.sum()), 1)
+        hits = np.concatenate([[0], np.cumsum(ranked)])
+        hits_at_n = hits.take(np.minimum(at_n, ranked.size))
+        rows_within, relevant_within = np.cumsum(rows_at), np.cumsum(relevant_at)
+        # In random order, relevant rows come evenly within the rows of one distance.
+        filled = np.flatnonzero(rows_at)
+        expected_hits = np.interp(
+            by_rank,
+            np.concatenate([[0], rows_within[filled]]),
+            np.concatenate([[0], relevant_within[filled]]),
+        )
+        relevant_counts = (hits_at_n, relevant_within, expected_hits)
+        row_counts = (at_n, np.maximum(rows_within, 1), by_rank)
+        for sums, hit, rows in zip(self._sums, relevant_counts, row_counts):
+            sums[0] += hit / rows
+            sums[1] += hit / total
+
+    def add(self, other: CurveSums) -> None:
+        """Adds the sums of other queries."""
+        for mine, theirs in zip(self._sums, other._sums):
+            mine += theirs
+
+    def means(self, queries: int) -> tuple[PrecisionRecall, PrecisionRecall, PrecisionRecall]:
+        """The curves at N, by radius and by rank, as means over `queries` queries."""
+        curves = [
+            PrecisionRecall(tuple(points.tolist()), *map(tuple, (sums / queries).tolist()))
+            for points, sums in zip(self._points, self._sums)
+        ]
+        return curves[0], curves[1], curves[2]

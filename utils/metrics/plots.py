@@ -1,0 +1,70 @@
+"""The paper's retrieval figure from `metrics_{bit}.json` files; needs matplotlib, an extra."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from utils.system.errors import UserError
+from utils.system.files import replacing
+
+DRAWN = ("dataset", "bit", "topk", "map", "precision_within_radius_2", "by_rank", "at_n")
+"""What the figure takes of an evaluation's metrics."""
+
+
+def read_runs(folder: Path, dataset: str) -> list[dict]:
+    """The evaluations of one data set found in a folder, by bits.
+
+    Args:
+        folder: holds `metrics_{bit}.json` files; those of other data sets are left out.
+        dataset: the data set's name.
+
+    Raises:
+        UserError: a file is not what an evaluation writes.
+    """
+    runs = []
+    for path in folder.glob("metrics_*.json"):
+        try:
+            run = json.loads(path.read_text(encoding="utf-8"))
+            drawn = {key: run[key] for key in DRAWN}
+            if run["dataset"] == dataset:
+                runs.append(drawn)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: not an evaluation's metrics; delete it") from error
+    return sorted(runs, key=lambda run: run["bit"])
+
+
+def draw_curves(runs: Sequence[dict], path: Path) -> None:
+    """Draws precision-recall, P@N and P@H<=2 (HashNet, figures 2 to 4), a line for each bit count.
+
+    Args:
+        runs: as `read_runs` gives them, at least one.
+        path: the PNG file.
+
+    Raises:
+        UserError: matplotlib is not installed, or the file cannot be written.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise UserError("the figure needs matplotlib: pip install matplotlib") from error
+    figure = Figure(figsize=(14, 4.2), layout="constrained")
+    figure.suptitle(f"HashNet on {runs[0]['dataset']}")
+    ball, recall, first_n = figure.subplots(1, 3)
+    bits = [run["bit"] for run in runs]
+    within = [run["precision_within_radius_2"] for run in runs]
+    ball.plot(bits, within, "o-", color="black", clip_on=False)  # a point at 0 is whole
+    ball.set(xlabel="bits", ylabel="precision", title="P@H<=2", xticks=bits)
+    for run in runs:
+        name = f"{run['bit']} bits, MAP@{run['topk']} {run['map']:.3f}"
+        recall.plot(run["by_rank"]["recall"], run["by_rank"]["precision"], label=name)
+        first_n.plot(run["at_n"]["n"], run["at_n"]["precision"], label=name)
+    recall.set(xlabel="recall", ylabel="precision", title="precision-recall", xlim=(0, 1))
+    first_n.set(xlabel="N, pictures looked at", ylabel="precision", title="P@N")
+    for axes in (ball, recall, first_n):
+        axes.set_ylim(0, 1)
+        axes.grid(alpha=0.3)
+    recall.legend()
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)

@@ -1,0 +1,122 @@
+"""Ranks and what they exchange; one process is a world of size 1, on the same path."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
+
+import numpy as np
+import paddle
+import paddle.distributed as dist
+
+HEARTBEAT_SECONDS = 5.0
+"""How often a rank that keeps the others waiting tells them that it is there."""
+
+
+def rank() -> int:
+    """This process's place in the world, from 0."""
+    return dist.get_rank()
+
+
+def world_size() -> int:
+    """How many processes run together."""
+    return dist.get_world_size()
+
+
+def is_first() -> bool:
+    """Whether this process is the one that speaks and writes."""
+    return rank() == 0
+
+
+def barrier() -> None:
+    """Waits until every rank is here."""
+    if world_size() > 1:
+        dist.barrier()
+
+
+@contextlib.contextmanager
+def first_goes_first() -> Iterator[None]:
+    """Rank 0 is through with the block before the others begin: what it fetched, they find."""
+    if not is_first():
+        barrier()
+    yield
+    if is_first():
+        barrier()
+
+
+def synchronized(network: paddle.nn.Layer) -> paddle.nn.Layer:
+    """A network whose weights are now rank 0's and whose gradients will be means over ranks.
+
+    Args:
+        network: of the same architecture on every rank; its weights are set in place.
+    """
+    return paddle.DataParallel(network) if world_size() > 1 else network
+
+
+def gather(rows: paddle.Tensor) -> paddle.Tensor:
+    """The rows of all ranks, rank by rank: [n, …] → [world · n, …], without gradient.
+
+    Args:
+        rows: as many on every rank, float32, int64 or uint8.
+    """
+    if world_size() == 1:
+        return rows
+    parts: list[paddle.Tensor] = []
+    dist.all_gather(parts, rows)
+    return paddle.concat(parts)
+
+
+def gather_arrays(*arrays: np.ndarray) -> list[np.ndarray]:
+    """`gather` for NumPy arrays."""
+    return [gather(paddle.to_tensor(array)).numpy() for array in arrays]
+
+
+def gather_objects(value: Any) -> list[Any]:
+    """A picklable value of every rank, in the order of ranks; known to all."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = []
+    dist.all_gather_object(values, value)
+    return values
+
+
+def first_computes(compute: Callable[[], Any]) -> Any:
+    """What rank 0 computes, known to all; the others wait, however long it takes.
+
+    Args:
+        compute: called on rank 0 alone, in a thread; its result can be pickled.
+    """
+    if not is_first():
+        while not gather_objects(None)[0]:
+            pass
+        return gather_objects(None)[0]
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(compute)
+        done = False
+        while not done:  # gloo gives up on a rank that is silent for 30 seconds
+            done = bool(wait([result], timeout=HEARTBEAT_SECONDS).done)
+            gather_objects(done)
+        return gather_objects(result.result())[0]
+
+
+class World:
+    """The exchange of a loss whose batch is spread over all ranks (`utils.loss.Alone`)."""
+
+    @property
+    def size(self) -> int:
+        """How many ranks share a batch."""
+        return world_size()
+
+    def gather(self, rows: paddle.Tensor) -> paddle.Tensor:
+        """The rows of all ranks; see `utils.system.distributed.gather`."""
+        return gather(rows)
+
+    def total(self, value: paddle.Tensor) -> paddle.Tensor:
+        """The sum over ranks, the same on each of them; a new tensor, without gradient."""
+        if world_size() == 1:
+            return value
+        value = value.clone()
+        dist.all_reduce(value)
+        return value

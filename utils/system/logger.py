@@ -1,0 +1,101 @@
+"""Console, log files, metrics lines and progress bars; rank 0 alone speaks to the user."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from utils.system import distributed
+from utils.system.errors import UserError
+from utils.system.files import replacing
+
+
+class _Console(logging.Handler):
+    """Writes above a progress bar instead of through it, and at once where output is piped."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record))
+        sys.stdout.flush()
+
+
+class _LogFile(logging.FileHandler):
+    """Tells of a full disk as an error of the run, not as a traceback beside it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            raise
+        raise _not_written(Path(self.baseFilename), error) from error
+
+
+def _not_written(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path}: cannot be written: {error.strerror or error}")
+
+
+def open_log(path: Path) -> logging.Logger:
+    """A logger that appends to files and, on rank 0 alone, writes to the console.
+
+    Args:
+        path: rank 0's file. Where there are several ranks, each also has one of its own beside
+            it, with `_rank{r}` at the end of its name.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    logger = logging.getLogger("hashnet")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    handlers: list[logging.Handler] = []
+    if distributed.is_first():
+        handlers += [_log_file(path), _Console()]
+    if distributed.world_size() > 1:
+        handlers.append(_log_file(path.with_stem(f"{path.stem}_rank{distributed.rank()}")))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        logger.addHandler(handler)
+    return logger
+
+
+def _log_file(path: Path) -> logging.Handler:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _LogFile(path, encoding="utf-8")
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def append_metrics(path: Path, values: dict[str, Any]) -> None:
+    """Appends one line of JSON to a file, on rank 0 alone; the file is replaced whole.
+
+    A half line at its end, of a program that wrote in place, is left out.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    if not distributed.is_first():
+        return
+    before = path.read_bytes() if path.is_file() else b""
+    whole = before[: before.rfind(b"\n") + 1]
+    with replacing(path) as temporary:
+        temporary.write_bytes(whole + json.dumps(values).encode() + b"\n")
+
+
+def progress(items: Iterable, doing: str, done: int = 0) -> Iterable:
+    """Shows a bar over items on a terminal, on rank 0 alone; elsewhere the items as they are.
+
+    Args:
+        items: what is left to do; `len(items)` counts what is done already too.
+        doing: what the bar says.
+        done: how many were done before.
+    """
+    disable = None if distributed.is_first() else True
+    return tqdm(items, desc=doing, initial=done, leave=False, dynamic_ncols=True, disable=disable)

@@ -1,0 +1,134 @@
+"""Paddle's start: what must be set before it is imported, and which device it uses."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import multiprocessing
+import os
+import signal
+import warnings
+import zlib  # noqa: F401  (before Paddle: 2.6.2 brings a copy that breaks a later import)
+from pathlib import Path
+
+from utils.system.errors import UserError
+
+
+def start_paddle(cpu_threads: int = 0, processes: int = 0) -> None:
+    """Imports Paddle with its CPU maths set up; call it before anything else imports Paddle.
+
+    Paddle reads these settings once: it uses 1 thread unless OMP_NUM_THREADS is set, and the MKL
+    it ships takes AMD processors for old ones unless MKL_DEBUG_CPU_TYPE says otherwise.
+    What the user has set in the environment stays.
+
+    Args:
+        cpu_threads: threads for CPU maths; 0: OMP_NUM_THREADS where set, else all cores, shared
+            among the processes of this machine.
+        processes: how many of them this one will start; 0: it is one, or one of a launcher's.
+
+    Raises:
+        UserError: Paddle is not installed.
+    """
+    if cpu_threads:
+        os.environ["OMP_NUM_THREADS"] = str(cpu_threads)
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores_for_each(processes)))
+    if _has_avx2_amd():
+        os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
+    # By default a thread that has no more maths to do keeps its core busy for 200 ms, which the
+    # threads that decode pictures miss: encoding was slower by a tenth to a fifth.
+    os.environ.setdefault("KMP_BLOCKTIME", "0")
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    # For processes that this one starts; here the block below is silent. A rank that ends at once
+    # leaves its semaphores to Python's tracker, which removes them and says so.
+    os.environ.setdefault(
+        "PYTHONWARNINGS",
+        "ignore::UserWarning:paddle.utils.cpp_extension.extension_utils,"
+        "ignore:resource_tracker:UserWarning:multiprocessing.resource_tracker",
+    )
+    # Paddle warns at import of thread counts other than 1 and of a missing ccache; both are meant.
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        try:
+            import paddle  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"{error.name} is not installed: pip install -r requirements.txt (GPU) "
+                "or requirements-cpu.txt"
+            ) from error
+    keep_sigterm()
+
+
+def keep_sigterm() -> None:
+    """Puts back what Python does at SIGTERM: Paddle's import makes it print a trace of C++."""
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cores_for_each(processes: int = 0) -> int:
+    """Cores for each of the processes that share this machine.
+
+    Args:
+        processes: how many were started here; 0: one, or a launcher's.
+    """
+    sharing = processes or int(os.environ.get("PADDLE_LOCAL_SIZE", 1))
+    return max(1, usable_cores() // sharing)
+
+
+def has_launcher() -> bool:
+    """Whether `python -m paddle.distributed.launch` has started this process."""
+    started_here = multiprocessing.parent_process() is not None  # it has the same variables
+    return not started_here and {"PADDLE_TRAINER_ID", "PADDLE_TRAINERS_NUM"} <= os.environ.keys()
+
+
+def usable_gpus() -> int:
+    """GPUs that Paddle can use, 0 where it computes on the CPU alone."""
+    import paddle
+
+    return paddle.device.cuda.device_count() if paddle.device.is_compiled_with_cuda() else 0
+
+
+def _has_avx2_amd() -> bool:
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.is_file():
+        return False
+    text = cpuinfo.read_text(errors="replace")
+    return "AuthenticAMD" in text and "avx2" in text
+
+
+def choose_device(device: str) -> str:
+    """Makes a device Paddle's current one.
+
+    Args:
+        device: 'auto' (a GPU where Paddle can use one), 'gpu' or 'cpu'.
+
+    Returns:
+        Paddle's name of it, such as 'gpu:0'.
+
+    Raises:
+        UserError: 'gpu' where Paddle can use none.
+    """
+    import paddle
+
+    usable = usable_gpus() > 0
+    if device == "gpu" and not usable:
+        raise UserError("--device gpu: Paddle finds no GPU it can use; --device cpu runs without")
+    paddle.device.set_device("cpu" if device == "cpu" or not usable else "gpu")
+    return paddle.device.get_device()
+
+
+def check_mixed_precision() -> None:
+    """Raises a `UserError` where Paddle's current device does not train in bfloat16."""
+    import paddle
+
+    device = paddle.device.get_device()
+    if device == "cpu" or not paddle.amp.is_bfloat16_supported():
+        raise UserError(
+            f"--amp: {device} does not train in bfloat16; it needs a GPU of compute capability 8 "
+            "(Ampere) or newer; without --amp training is in float32"
+        )
