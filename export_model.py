@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from utils.config import EXPORT_COMMAND, parse_config
 from utils.system.errors import run_command
-from utils.system.runtime import start_paddle
+from utils.system.runtime import setup_paddle
 
 
 def main() -> int:
     """Loads the weights, writes program, parameters and record, names the files."""
     config = parse_config(EXPORT_COMMAND)
-    start_paddle(config.cpu_threads)
+    setup_paddle(config.cpu_threads)
     import paddle  # what imports Paddle comes after its start
 
-    from utils.datasets.info import read_card
-    from utils.inference.encoder import identity_of
+    from models import HashNet
+    from utils.inference.encoder import fingerprint
     from utils.inference.export import Record, write_exported
-    from utils.training import checkpoint
-    from utils.training.common import build_network, default_weights
+    from utils.system.logger import log_to_console
 
-    network = build_network(config.bit)
-    weights = checkpoint.load_weights(default_weights(config), network)
-    print(f"----- Pretrained: Load model state from {weights}")
-    record = Record(
-        bit=config.bit,
-        input=config.input,
-        output=config.output,
-        resize=read_card(config.dataset).resize,
-        resize_size=config.resize_size,
-        crop_size=config.crop_size,
-        fast_decode=config.fast_decode,
-        paddle=paddle.__version__,
-        **identity_of(weights),
-    )
-    for path in write_exported(network, record, Path(config.save_inference_dir)):
+    log_to_console(json=False)
+    network = HashNet(config.bit)
+    weights = fingerprint(network.load_weights(config.weights))
+    names = ("bit", "input", "output", "resize_size", "crop_size", "fast_decode")
+    settings = {name: getattr(config, name) for name in names}
+    record = Record(**settings, resize=config.info.resize, paddle=paddle.__version__, **weights)
+    for path in write_exported(network, record, config.save_inference_dir):
         print(f"----- Save exported model: {path}")
     return 0
 

@@ -6,18 +6,19 @@ import sys
 
 from utils.config import TRAIN_MULTI_COMMAND, parse_config
 from utils.system.errors import run_command
-from utils.system.runtime import start_paddle
+from utils.system.runtime import setup_paddle
 
 
 def main() -> int:
     """Reads the settings, starts Paddle, hands over to all ranks."""
     config = parse_config(TRAIN_MULTI_COMMAND)
-    start_paddle(config.cpu_threads, config.nprocs)
-    from utils.system.launcher import (
-        run_on_all_ranks,  # imports Paddle, which reads its settings once
-    )
-    from utils.training.trainer import run
+    setup_paddle(config.cpu_threads, config.nprocs)
+    from utils.system.launcher import run_on_all_ranks  # imports Paddle, so after its start
 
+    if config.eval:
+        from utils.training.evaluator import evaluate as run
+    else:
+        from utils.training.trainer import train as run
     return run_on_all_ranks(run, config, config.nprocs, config.device)
 
 

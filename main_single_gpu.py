@@ -6,15 +6,17 @@ import sys
 
 from utils.config import TRAIN_COMMAND, parse_config
 from utils.system.errors import run_command
-from utils.system.runtime import start_paddle
+from utils.system.runtime import setup_paddle
 
 
 def main() -> int:
     """Reads the settings, starts Paddle, hands over."""
     config = parse_config(TRAIN_COMMAND)
-    start_paddle(config.cpu_threads)
-    from utils.training.trainer import run  # imports Paddle, which reads its settings only once
-
+    setup_paddle(config.cpu_threads)
+    if config.eval:  # what imports Paddle comes after its start
+        from utils.training.evaluator import evaluate as run
+    else:
+        from utils.training.trainer import train as run
     return run(config)
 
 

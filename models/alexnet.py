@@ -44,7 +44,7 @@ def hidden_layers(dropout: float) -> list[nn.Layer]:
 
 
 def pool_to_vector(features: paddle.Tensor) -> paddle.Tensor:
-    """Averages feature maps to 6×6 (the identity for 224×224 pictures) and flattens them.
+    """Averages feature maps to 6×6 (the identity for 224×224 images) and flattens them.
 
     Args:
         features: [n, 256, h', w'] float32.

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+import os
+from pathlib import Path
+
 import paddle
 from paddle import nn
 
 from models.alexnet import FEATURE_SIZE, convolutional_features, hidden_layers, pool_to_vector
+from utils.system.errors import UserError
+from utils.system.state_files import (
+    TRAINING,
+    WEIGHTS,
+    assign_strictly,
+    find_state,
+    read_state,
+    read_training_state,
+)
+
+_log = logging.getLogger(__name__)
 
 
 class HashNet(nn.Layer):
-    """Pictures → z, one real number a bit.
+    """Images → z, one real number a bit.
 
     The binary code is sign(z); training sees tanh(βz) instead (paper, equation 6), which the
     loss applies, so that the network itself does not change while β grows.
@@ -25,25 +40,28 @@ class HashNet(nn.Layer):
     def __init__(self, bit: int, dropout: float = 0.5):
         super().__init__()
         self.bit = bit
-        self.features = convolutional_features()
-        hash_layer = nn.Linear(
-            FEATURE_SIZE,
-            bit,
-            weight_attr=paddle.ParamAttr(initializer=nn.initializer.Normal(0.0, 0.01)),
-            bias_attr=paddle.ParamAttr(initializer=nn.initializer.Constant(0.0)),
-        )
-        self.classifier_plus = nn.Sequential(*hidden_layers(dropout), hash_layer)
+        # Paddle names optimizer states after the parameters' internal names; the guard makes them
+        # the same in every process, whatever networks were built before.
+        with paddle.utils.unique_name.guard():
+            self.features = convolutional_features()
+            hash_layer = nn.Linear(
+                FEATURE_SIZE,
+                bit,
+                weight_attr=paddle.ParamAttr(initializer=nn.initializer.Normal(0.0, 0.01)),
+                bias_attr=paddle.ParamAttr(initializer=nn.initializer.Constant(0.0)),
+            )
+            self.classifier_plus = nn.Sequential(*hidden_layers(dropout), hash_layer)
 
-    def forward(self, pictures: paddle.Tensor) -> paddle.Tensor:
+    def forward(self, images: paddle.Tensor) -> paddle.Tensor:
         """Computes z, before tanh and before sign.
 
         Args:
-            pictures: [n, 3, h, w] float32, normalised (see `models.normalization`).
+            images: [n, 3, h, w] float32, normalized (see `models.layers.Normalize`).
 
         Returns:
             z: [n, bit] float32.
         """
-        return self.classifier_plus(pool_to_vector(self.features(pictures)))
+        return self.classifier_plus(pool_to_vector(self.features(images)))
 
     def hash_parameters(self) -> list[paddle.Tensor]:
         """Weight [4096, bit] and bias [bit] of the hash layer, which learn 10 times faster."""
@@ -51,5 +69,30 @@ class HashNet(nn.Layer):
 
     def backbone_parameters(self) -> list[paddle.Tensor]:
         """All parameters but the hash layer's."""
-        of_hash_layer = {id(parameter) for parameter in self.hash_parameters()}
-        return [p for p in self.parameters() if id(p) not in of_hash_layer]
+        return self.parameters()[:-2]
+
+    def load_weights(self, prefix: str | os.PathLike) -> Path:
+        """Sets trained weights, strictly.
+
+        Args:
+            prefix: such as `output/weights_64` (best weights) or `output/last_64` (a training
+                state), with or without its ending.
+
+        Returns:
+            The file's path.
+
+        Raises:
+            UserError: the file is missing or broken, or is for another network or other bits.
+        """
+        path = find_state(prefix, WEIGHTS, TRAINING)
+        if path.suffix == TRAINING:
+            state = read_training_state(path)[0].get("network", {})
+        else:
+            state = read_state(path, "a file of trained weights")
+        bias = state.get("classifier_plus.6.bias")
+        found = getattr(bias, "size", self.bit)
+        if found != self.bit:
+            raise UserError(f"{path}: weights for {found} bits, --bit {self.bit} was asked for")
+        assign_strictly(self, state, str(path))
+        _log.info(f"----- Pretrained: Load model state from {path}")
+        return path

@@ -1,4 +1,4 @@
-"""First weights for a training from nothing, fitted to the pictures it starts with."""
+"""First weights for a training from nothing, fitted to the images it starts with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models.alexnet import pool_to_vector
 from models.hashnet import HashNet
 
 HIDDEN_DEVIATION = 1.0
-"""Standard deviation of a layer's outputs, before ReLU, over pictures, places and channels."""
+"""Standard deviation of a layer's outputs, before ReLU, over images, places and channels."""
 
 LAST_HIDDEN_DEVIATION = 0.3
 """The same for fc7. The step that a gradient makes in z grows with the square of it: at 1 the
@@ -19,13 +19,13 @@ hash layer leaves all codes equal unless the rate is so small that the layers be
 
 
 @paddle.no_grad()
-def initialize_from_data(network: HashNet, pictures: paddle.Tensor) -> None:
-    """Draws the weights of a network and fits them to pictures, layer by layer.
+def initialize_from_data(network: HashNet, images: paddle.Tensor) -> None:
+    """Draws the weights of a network and fits them to images, layer by layer.
 
     Each layer below the hash layer starts from He's normal distribution (He et al., 2015) and
     zero bias. Then its weight is divided by one number, so that its outputs have a fixed
     deviation (LSUV: Mishkin and Matas, 2016), and its bias takes away each channel's mean (as
-    Krähenbühl et al., 2016). Without the latter every ReLU adds to what all pictures have in
+    Krähenbühl et al., 2016). Without the latter every ReLU adds to what all images have in
     common, and seven layers up their codes are nearly equal; dividing channel by channel, as
     the latter do too, makes the noise of the weak channels as loud as the rest.
 
@@ -34,12 +34,12 @@ def initialize_from_data(network: HashNet, pictures: paddle.Tensor) -> None:
 
     Args:
         network: changed in place.
-        pictures: [n, 3, 224, 224] float32, normalised, of the training set; 64 are plenty.
+        images: [n, 3, 224, 224] float32, normalized, of the training set; 64 are plenty.
     """
     was_training = network.training
     network.eval()
     try:
-        values = _initialize(network.features, pictures)
+        values = _initialize(network.features, images)
         hidden = list(network.classifier_plus)[:-1]
         values = _initialize(hidden[:-2], pool_to_vector(values))
         _initialize(hidden[-2:], values, LAST_HIDDEN_DEVIATION)

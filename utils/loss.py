@@ -9,7 +9,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 
-class Alone:
+class SingleProcess:
     """The exchange of a process whose batch is a whole batch: there is nobody to exchange with.
 
     Where a batch is spread over processes, an object with the same members stands in its place.
@@ -37,8 +37,8 @@ class HashNetLoss(nn.Layer):
     by |S|: so the loss is the mean over the similar plus the mean over the dissimilar pairs, and
     a side without pairs contributes 0.
 
-    U and Y are the bank: the last codes and the labels of every training picture, zero until a
-    picture is first seen. The batch's rows are written, detached, before the pairs are compared;
+    U and Y are the bank: the last codes and the labels of every training image, zero until an
+    image is first seen. The batch's rows are written, detached, before the pairs are compared;
     gradient flows through u alone. Buffers `codes` [num_train, bit] and `labels`
     [num_train, num_class], of Paddle's default dtype (float32), are part of the training state
     (`state_dict`); everything is computed in it.
@@ -50,7 +50,7 @@ class HashNetLoss(nn.Layer):
 
     Args:
         bit: length of the codes.
-        num_train: number of training pictures, the rows of the bank.
+        num_train: number of training images, the rows of the bank.
         alpha: α, the scale of the inner product.
         num_class: number of labels.
         exchange: what processes tell each other; None: this one is alone.
@@ -65,10 +65,10 @@ class HashNetLoss(nn.Layer):
         num_train: int,
         alpha: float = 0.1,
         num_class: int = 80,
-        exchange: Alone | None = None,
+        exchange: SingleProcess | None = None,
     ):
         super().__init__()
-        self._exchange = exchange or Alone()
+        self._exchange = exchange or SingleProcess()
         self.alpha = alpha
         self.scale = 1.0
         self.register_buffer("codes", paddle.zeros([num_train, bit]))
@@ -82,7 +82,7 @@ class HashNetLoss(nn.Layer):
         Args:
             z: [n, bit], the network's output.
             labels: [n, num_class] of 0 and 1, any numeric type.
-            index: [n] int64, the pictures' rows in the training list; below 0 for a row that only
+            index: [n] int64, the images' places in the training list; below 0 for a row that only
                 fills up this process's part of a batch and counts nowhere.
 
         Returns:

@@ -9,9 +9,9 @@ from paddle.optimizer.lr import StepDecay
 RECIPE_BATCH = 64
 
 
-def scaled_learning_rate(learning_rate: float, pictures_per_step: int) -> float:
-    """The base rate for a step of another size: in proportion to the pictures of all ranks."""
-    return learning_rate * pictures_per_step / RECIPE_BATCH
+def scaled_learning_rate(learning_rate: float, images_per_step: int) -> float:
+    """The base rate for a step of another size: in proportion to the images of all ranks."""
+    return learning_rate * images_per_step / RECIPE_BATCH
 
 
 def halving_schedule(learning_rate: float, epochs: int) -> StepDecay:

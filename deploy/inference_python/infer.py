@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
 from pathlib import Path
@@ -11,51 +10,41 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from utils.config import INFER_COMMAND, parse_config
 from utils.system.errors import run_command
-from utils.system.runtime import start_paddle
+from utils.system.runtime import setup_paddle
 
 
 def main() -> int:
-    """Encodes the queries, finds their nearest database pictures, shows them, maybe timed."""
+    """Encodes the queries, finds their nearest database images, shows them, maybe timed."""
     config = parse_config(INFER_COMMAND)
-    # With --json, stdout holds the document alone.
-    say = functools.partial(print, file=sys.stderr if config.json else sys.stdout)
-    start_paddle(config.cpu_threads)
-    from utils.datasets import loose_pictures
-    from utils.datasets.info import read_card  # what imports Paddle comes after its start
-    from utils.inference.backends import ExportedCoder
-    from utils.inference.encoder import Encoder
+    setup_paddle(config.cpu_threads)
+    from utils.inference.encoder import Encoder, ExportedBackend  # Paddle comes after its start
     from utils.inference.export import read_exported
-    from utils.search import find_pictures
-    from utils.search.session import answer_queries
-    from utils.training.common import build_loading, machine_of, test_and_database
+    from utils.inference.predictor import PredictorOptions
+    from utils.search import open_queries, run_search
+    from utils.system.logger import log_to_console
 
-    queries = loose_pictures(find_pictures(config.img), "--img-path")
+    log_to_console(config.json)
+    queries = open_queries(config)
     program, record = read_exported(config.model_dir, config.bit)
-    machine = machine_of(config)
-    coder = ExportedCoder(program, record.input, record.output, machine)
-    say(f"----- Exported model: {program}")
-    card = read_card(config.dataset)
-    labelled, database = test_and_database(config, card)
-    transform = record.transform()
-    loading = build_loading(config, transform, [queries, database], say)
-    codes_file = Path(config.model_dir, f"database_code_{config.bit}.npy")
-    found = answer_queries(
-        queries,
-        labelled,
-        database,
-        Encoder(coder, transform, config.batch_size, loading),
-        record.identity(),
-        codes_file,
-        config.bit,
-        config.topk,
-        Path(config.save_path),
-        say,
+    options = PredictorOptions(
+        config.use_gpu,
+        config.precision,
+        config.enable_mkldnn,
+        config.use_tensorrt,
+        config.cpu_threads,
+        config.batch_size,
     )
+    backend = ExportedBackend(program, record.input, record.output, options)
+    transform = record.transform()
+    loading = config.loader_options(transform)
+    encoder = Encoder(backend, transform, config.batch_size, loading, record.fingerprint())
+    codes_file = Path(config.model_dir, f"database_code_{config.bit}.npy")
+    found = run_search(config, queries, encoder, codes_file)
     if config.benchmark:
-        from utils.inference.benchmark import time_stages
+        from benchmark import time_stages
 
-        for line in time_stages(coder, transform, queries, codes_file, machine, config.warmup):
-            say(line)
+        for line in time_stages(encoder, queries, codes_file, options, config.warmup):
+            print(line, file=sys.stderr if config.json else sys.stdout)
     if config.json:
         print(json.dumps({"bit": config.bit, "results": found}, indent=2, ensure_ascii=False))
     return 0

@@ -10,14 +10,20 @@ from utils.system.errors import UserError
 MAX_BIT = 512
 
 
-def check_bit(bit: int) -> None:
+def check_bit(bit: int, where: str = "") -> None:
     """Refuses a code length that does not fill whole bytes or is out of range.
+
+    Args:
+        bit: the code length.
+        where: how the message begins.
 
     Raises:
         UserError: `bit` is not a multiple of 8 from 8 to 512.
     """
     if bit % 8 or not 8 <= bit <= MAX_BIT:
-        raise UserError(f"{bit}-bit codes: the code length must be a multiple of 8 from 8 to 512")
+        raise UserError(
+            f"{where}{bit}-bit codes: the code length must be a multiple of 8 from 8 to {MAX_BIT}"
+        )
 
 
 def check_codes(codes: np.ndarray, name: str = "codes") -> int:
@@ -125,7 +131,7 @@ def hamming_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def nearest(
     query_codes: np.ndarray, database_codes: np.ndarray, k: int, threads: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest database codes of every query, ordered by (distance, database row).
+    """The k nearest database codes of every query, ordered by (distance, index).
 
     Args:
         query_codes: packed codes, uint8 [n_q, bit / 8].
@@ -134,7 +140,7 @@ def nearest(
         threads: how many search at a time; None: all processors. The answer does not depend on it.
 
     Returns:
-        Distances int32 [n_q, k] and database rows int64 [n_q, k].
+        Distances int32 [n_q, k] and indices of database codes, int64 [n_q, k].
 
     Raises:
         UserError: `k` is below 1, or the arrays hold no packed codes or codes of different lengths.
@@ -145,16 +151,16 @@ def nearest(
     k = min(k, len(database_codes))
     query_words, database_words = as_words(query_codes), as_words(database_codes)
     distances = np.empty((len(query_codes), k), np.int32)
-    rows = np.empty((len(query_codes), k), np.int64)
+    indices = np.empty((len(query_codes), k), np.int64)
 
     def search(block: range) -> None:
         scanner = HammingScanner(database_words, bit)
         for group in query_groups(block):
             found = scanner.distances(query_words[:, group.start : group.stop])
-            for query, row, of_query in zip(group, scanner.nearest_rows([k] * len(group)), found):
-                rows[query] = row
-                distances[query] = of_query.take(row)
+            for query, near, of_query in zip(group, scanner.nearest_rows([k] * len(group)), found):
+                indices[query] = near
+                distances[query] = of_query.take(near)
 
     for _ in map_blocks(search, len(query_codes), threads):
         pass
-    return distances, rows
+    return distances, indices

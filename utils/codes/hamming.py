@@ -8,12 +8,13 @@ threads search nearly twice as fast as one.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
+
+from utils.system.runtime import usable_cores
 
 # Queries and rows compared in one call: 512 KB of words stay in a core's cache.
 GROUP_QUERIES = 8
@@ -191,16 +192,9 @@ def map_blocks(
         range(start, min(start + BLOCK_QUERIES, n_queries))
         for start in range(0, n_queries, BLOCK_QUERIES)
     ]
-    threads = min(threads or available_processors(), len(blocks))
+    threads = min(threads or usable_cores(), len(blocks))
     if threads <= 1:
         yield from map(work, blocks)
         return
     with ThreadPoolExecutor(threads) as pool:
         yield from pool.map(work, blocks)
-
-
-def available_processors() -> int:
-    """Processors this process may use (a container or `taskset` may grant fewer than there are)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -13,28 +13,19 @@ import hashlib
 import io
 import json
 import os
-import tokenize
 from pathlib import Path
 
 import numpy as np
 
 from utils.codes import check_bit, check_codes, pack_codes
 from utils.system.errors import UserError
-from utils.system.files import replacing
+from utils.system.files import atomic_write, open_untrusted, write_text
 
 RECORD_KEYS = ("bit", "rows", "codes_sha256")
-MAKE_AGAIN = "delete it, and the codes are made again"
-# What NumPy's reader raises on bytes that are not a whole .npy file.
-UNREADABLE = (
-    ValueError,
-    EOFError,
-    SyntaxError,
-    tokenize.TokenError,
-    MemoryError,
-    RecursionError,
-    OverflowError,
-    TypeError,
-)
+MAX_CODES = 1 << 36
+MAX_RECORD = 1 << 30
+"""Bytes of a code file and of its record, at most."""
+REMEDY = "delete it, and the codes are made again"
 
 
 def save_codes(path: str | os.PathLike, codes: np.ndarray, provenance: dict) -> None:
@@ -62,10 +53,9 @@ def save_codes(path: str | os.PathLike, codes: np.ndarray, provenance: dict) -> 
     text = json.dumps({**record, **provenance}, indent=2, ensure_ascii=False) + "\n"
     content = io.BytesIO()  # NumPy's own writing to a file does not say why it failed
     np.save(content, codes, allow_pickle=False)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content.getbuffer())
-    with replacing(path.with_suffix(".json")) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path.with_suffix(".json"), text)
 
 
 def load_codes(path: str | os.PathLike, bit: int | None = None) -> tuple[np.ndarray, dict | None]:
@@ -89,7 +79,7 @@ def load_codes(path: str | os.PathLike, bit: int | None = None) -> tuple[np.ndar
     if bit is not None and found_bit != bit:
         raise UserError(
             f"{path}: holds {found_bit}-bit codes, but {bit} bits are wanted: "
-            f"ask for {found_bit} bits, or {MAKE_AGAIN}"
+            f"ask for {found_bit} bits, or {REMEDY}"
         )
     record_path = path.with_suffix(".json")
     if not record_path.exists():
@@ -126,17 +116,8 @@ def provenance_differences(found: dict | None, wanted: dict) -> list[str]:
 
 
 def _read_array(path: Path) -> np.ndarray:
-    try:
-        with path.open("rb") as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"{path}: not a whole NumPy .npy file of numbers ({reason}); "
-            f"expected packed codes: {MAKE_AGAIN}"
-        ) from error
+    with open_untrusted(path, "a NumPy .npy file of packed codes", MAX_CODES, REMEDY) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _as_packed(array: np.ndarray, path: Path) -> np.ndarray:
@@ -144,12 +125,9 @@ def _as_packed(array: np.ndarray, path: Path) -> np.ndarray:
     if array.ndim != 2 or not (published or array.dtype == np.uint8):
         raise UserError(
             f"{path}: holds a {array.dtype} array of shape {array.shape}; expected packed codes, "
-            f"uint8 [n, bit / 8], or float [n, bit] of -1 and 1: {MAKE_AGAIN}"
+            f"uint8 [n, bit / 8], or float [n, bit] of -1 and 1: {REMEDY}"
         )
-    try:
-        check_bit(array.shape[1] if published else 8 * array.shape[1])
-    except UserError as error:
-        raise UserError(f"{path}: holds {error}: {MAKE_AGAIN}") from error
+    check_bit(array.shape[1] if published else 8 * array.shape[1], f"{path}: ")
     if not published:
         return array
     wrong = np.abs(array) != 1
@@ -157,20 +135,16 @@ def _as_packed(array: np.ndarray, path: Path) -> np.ndarray:
         row, column = np.argwhere(wrong)[0]
         raise UserError(
             f"{path}: row {row}, column {column} holds {array[row, column]}; "
-            f"expected -1 or 1 in a float array: {MAKE_AGAIN}"
+            f"expected -1 or 1 in a float array: {REMEDY}"
         )
     return pack_codes(array)
 
 
 def _read_provenance(path: Path, codes: np.ndarray) -> dict:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a JSON file ({error}): {MAKE_AGAIN}") from error
+    with open_untrusted(path, "a JSON record of codes", MAX_RECORD, REMEDY) as file:
+        record = json.loads(file.read())
     if not isinstance(record, dict) or any(key not in record for key in RECORD_KEYS):
-        raise UserError(f"{path}: expected an object with {', '.join(RECORD_KEYS)}: {MAKE_AGAIN}")
+        raise UserError(f"{path}: expected an object with {', '.join(RECORD_KEYS)}: {REMEDY}")
     n, width = codes.shape
     for key, actual in (("bit", 8 * width), ("rows", n)):
         if record[key] != actual:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field, fields
 from typing import Any
+
+from utils.datasets import Split, open_splits
+from utils.datasets.cache import cache_folder
+from utils.datasets.info import DatasetInfo
+from utils.datasets.loader import LoaderOptions
+from utils.datasets.transforms import Transform, build_transform
+from utils.system.files import OutputPaths
+from utils.system.runtime import cores_for_each
 
 TRAIN, TRAIN_MULTI, PREDICT = "train", "train on several devices", "predict"
 EXPORT, INFER = "export", "infer"
@@ -21,6 +29,8 @@ EVALUATION = "evaluation"
 SEARCH = "search"
 EXPORTED = "exported model"
 RUNNING = "machine, logs and files"
+MAX_WORKERS = 16
+"""Loading threads where nothing is said; Python's lock leaves more of them nothing to do."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +70,12 @@ def option(default: Any, group: str, help: str, commands=ANY_TRAIN, kind=None, *
 
 @dataclass(frozen=True)
 class Config:
-    """The settings of one run, resolved: defaults, then data set card, YAML, command line.
+    """The settings of one run, resolved: defaults, then dataset.yaml, YAML, command line.
 
     A command sees all fields; those it has no flag for keep their defaults.
+
+    Attributes:
+        info: what `dataset` is.
     """
 
     model: str = option("HashNet", NETWORK, "the network", WITH_WEIGHTS, choices=("HashNet",))
@@ -97,26 +110,26 @@ class Config:
         "coco", DATA, "a folder of data/ with a dataset.yaml, or the path of such a folder", EVERY
     )
     data_path: str = option(
-        "./datasets/COCO2014/", DATA, "folder of the pictures (default: the card's)", WITH_DATA
+        "./datasets/COCO2014/", DATA, "folder of the images (default: the data set's)", WITH_DATA
     )
     list_path: str | None = option(
-        None, DATA, "folder of the list files (default: the card's folder)", WITH_DATA, kind=str
+        None, DATA, "folder of the list files (default: the data set's)", WITH_DATA, kind=str
     )
     allow_outside: bool = option(
-        False, DATA, "lists may name pictures outside DATA_PATH (absolute paths, ..)", WITH_DATA
+        False, DATA, "lists may name images outside DATA_PATH (absolute paths, ..)", WITH_DATA
     )
-    num_class: int = option(80, DATA, "labels a picture", WITH_DATA, minimum=1)
+    num_class: int = option(80, DATA, "labels an image", WITH_DATA, minimum=1)
     crop_size: int = option(
         224, DATA, "side of the network's square input", WITH_WEIGHTS, minimum=63
     )
     resize_size: int = option(256, DATA, "short side before the crop", WITH_WEIGHTS, minimum=63)
     batch_size: int = option(
-        64, DATA, "pictures a step, on each device", WITH_DATA, short=("-bs",), minimum=1
+        64, DATA, "images a step, on each device", WITH_DATA, short=("-bs",), minimum=1
     )
     num_workers: int | None = option(
         None,
         DATA,
-        "threads that load pictures ahead; 0: none, each batch is loaded when it is needed "
+        "threads that load images ahead; 0: none, each batch is loaded when it is needed "
         "(default: the cores, shared by processes, 16 at most)",
         WITH_DATA,
         kind=int,
@@ -125,7 +138,7 @@ class Config:
     on_bad_image: str = option(
         "error",
         DATA,
-        "a missing or damaged picture: 'error' stops; 'skip' trains on another one in its place, "
+        "a missing or damaged image: 'error' stops; 'skip' trains on another one in its place, "
         "leaves it out of codes and metrics, and says so",
         WITH_DATA,
         choices=("error", "skip"),
@@ -133,7 +146,7 @@ class Config:
     cache_dir: str | None = option(
         None,
         DATA,
-        "folder that keeps decoded and scaled pictures, about 0.3 MB each (default: none)",
+        "folder that keeps decoded and resized images, about 0.3 MB each (default: none)",
         WITH_DATA,
         kind=str,
     )
@@ -156,7 +169,7 @@ class Config:
     learning_rate: float = option(
         1e-3,
         TRAINING,
-        "rate for 64 pictures a step; scaled by pictures a step / 64, ×10 for the hash layer",
+        "rate for 64 images a step; scaled by images a step / 64, ×10 for the hash layer",
         short=("-lr",),
         minimum=0,
     )
@@ -221,18 +234,18 @@ class Config:
     img: tuple[str, ...] = option(
         (),
         SEARCH,
-        "the queries: a picture, several, or a folder of pictures",
+        "the queries: an image, several, or a folder of images",
         SEARCHES,
         kind=str,
         short=("--img-path",),
         required=True,
         many=True,
     )
-    topk: int = option(10, SEARCH, "how many pictures to find", SEARCHES, minimum=1)
+    topk: int = option(10, SEARCH, "how many images to find", SEARCHES, minimum=1)
     save_path: str = option(
         "./output",
         SEARCH,
-        "folder of the contact sheets and of copies of the nearest pictures",
+        "folder of the contact sheets and of copies of the nearest images",
         SEARCHES,
     )
     json: bool = option(
@@ -245,8 +258,8 @@ class Config:
     input: str = option(
         "float",
         EXPORTED,
-        "'float': normalised pictures [n, 3, side, side]; 'uint8': RGB pictures "
-        "[n, side, side, 3], normalised inside",
+        "'float': normalized images [n, 3, side, side]; 'uint8': RGB images "
+        "[n, side, side, 3], normalized inside",
         (EXPORT,),
         choices=("float", "uint8"),
     )
@@ -299,3 +312,51 @@ class Config:
     save_epoch: int = option(
         1, RUNNING, "epochs from one saved state (last_BIT) to the next", minimum=1
     )
+
+    info: DatasetInfo | None = None
+
+    @property
+    def paths(self) -> OutputPaths:
+        """The output files."""
+        return OutputPaths(self.output_dir, self.bit, self.log_path)
+
+    @property
+    def weights(self) -> str:
+        """`--pretrained`, or the best weights of the output folder."""
+        return self.pretrained or str(self.paths.weights)
+
+    def settings(self, command: str = TRAIN_MULTI) -> dict[str, Any]:
+        """The settings of one command, name → value."""
+        mine = [f.name for f in options() if command in f.metadata["option"].commands]
+        return {name: getattr(self, name) for name in mine}
+
+    def splits(self, *names: str) -> list[Split]:
+        """Splits of the data set: 'train', 'test', 'database'."""
+        return open_splits(
+            self.info,
+            names,
+            self.data_path,
+            self.list_path,
+            self.num_class,
+            self.seed,
+            self.allow_outside,
+        )
+
+    def transform(self, train: bool = False) -> Transform:
+        """What training images go through, or queries and database."""
+        return build_transform(
+            self.info.resize, self.resize_size, self.crop_size, self.fast_decode, train
+        )
+
+    def loader_options(self, transform: Transform) -> LoaderOptions:
+        """How images are loaded for a transform."""
+        threads = self.num_workers
+        if threads is None:
+            threads = min(cores_for_each(), MAX_WORKERS)
+        cache = cache_folder(self.cache_dir, transform.resize) if self.cache_dir else None
+        return LoaderOptions(threads, self.on_bad_image == "skip", cache)
+
+
+def options() -> list[Field]:
+    """The fields of `Config` that are settings; `metadata["option"]` is the `Option` of each."""
+    return [each for each in fields(Config) if "option" in each.metadata]

@@ -1,4 +1,4 @@
-"""Splits of a data set: which pictures, with which labels, and where they come from."""
+"""Splits of a data set: which images, with which labels, and where they come from."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.datasets import cifar10 as cifar
-from utils.datasets.images import ChosenPictures, PictureArray, PictureFiles, Pictures
-from utils.datasets.info import Card
+from utils.datasets import cifar10
+from utils.datasets.images import ImageArray, ImageFiles, Subset
+from utils.datasets.info import DatasetInfo
 from utils.datasets.lists import check_inside, read_list
 from utils.system.errors import UserError
 from utils.system.files import sha256_of_file
@@ -24,35 +24,35 @@ class Split:
 
     Attributes:
         name: 'train', 'test' (the queries) or 'database'.
-        pictures: n pictures.
+        images: n images.
         labels: [n, num_class] uint8 of 0 and 1.
-        origin: where the rows come from, for provenance: `list` and `list_sha256`.
-        list_rows: [n] int64, the row of each in the list; None: all rows of it.
+        origin: what the images are listed in, for provenance: `list` and `list_sha256`.
+        indices: [n] int64, the place of each image in the list; None: all of the list.
     """
 
     name: str
-    pictures: Pictures
+    images: ImageFiles | ImageArray | Subset
     labels: np.ndarray
     origin: dict[str, str]
-    list_rows: np.ndarray | None = None
+    indices: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def only(self, rows: np.ndarray) -> Split:
-        """The split of these rows of a whole list: pictures, labels and list rows alike.
+    def subset(self, indices: np.ndarray) -> Split:
+        """The split of some images of a whole list.
 
         Args:
-            rows: [n] int64, rising.
+            indices: [n] int64, rising.
         """
-        if len(rows) == len(self):
+        if len(indices) == len(self):
             return self
-        pictures = ChosenPictures(self.pictures, rows)
-        return replace(self, pictures=pictures, labels=self.labels[rows], list_rows=rows)
+        images = Subset(self.images, indices)
+        return replace(self, images=images, labels=self.labels[indices], indices=indices)
 
 
 def open_splits(
-    card: Card,
+    info: DatasetInfo,
     names: Sequence[str],
     data_path: str,
     list_path: str | None = None,
@@ -60,14 +60,16 @@ def open_splits(
     seed: int = 0,
     allow_outside: bool = False,
 ) -> list[Split]:
-    """Opens parts of a data set; no picture is decoded yet.
+    """Opens splits of a data set; no image is decoded yet.
+
+    One argument more than six, since each is a flag that changes which images are found.
 
     Args:
-        card: the data set's card.
-        names: which parts: 'train', 'test', 'database'.
-        data_path: folder of the pictures (of the archive, for CIFAR-10).
-        list_path: folder of the list files; None: the card's.
-        num_class: labels a line; None: the card's.
+        info: what the data set is.
+        names: which splits: 'train', 'test', 'database'.
+        data_path: folder of the images (of the archive, for CIFAR-10).
+        list_path: folder of the list files; None: the data set's.
+        num_class: labels a line; None: the data set's.
         seed: draws CIFAR-10's splits; without effect on list files.
         allow_outside: whether a list's paths may lead out of `data_path`.
 
@@ -79,54 +81,55 @@ def open_splits(
     """
     folder = Path(data_path)
     if not folder.is_dir():
-        raise UserError(f"{folder}: the picture folder is missing; --data-path names it")
-    if card.kind == "cifar10":
-        splits = _cifar_splits(card, folder, seed)
+        raise UserError(f"{folder}: the image folder is missing; --data-path names it")
+    if info.kind == "cifar10":
+        splits = _cifar10_splits(info, folder, seed)
         return [splits[name] for name in names]
-    lists = Path(list_path) if list_path else card.folder
-    num_class = num_class or card.num_class
+    lists = Path(list_path) if list_path else info.folder
+    num_class = num_class or info.num_class
     return [
-        _list_split(name, folder, lists / card.lists[name], num_class, allow_outside)
+        _list_split(name, folder, lists / info.lists[name], num_class, allow_outside)
         for name in names
     ]
 
 
 def _list_split(name: str, folder: Path, path: Path, num_class: int, allow_outside: bool) -> Split:
-    image_list = read_list(path, num_class)
+    found = read_list(path, num_class)
     if not allow_outside:
-        check_inside(image_list)
+        check_inside(found)
     origin = {"list": path.name, "list_sha256": sha256_of_file(path)}
-    paths = [os.path.join(folder, picture) for picture in image_list.pictures]
-    pictures = PictureFiles(paths, str(path), image_list.lines)
-    return Split(name, pictures, image_list.labels, origin)
+    paths = [os.path.join(folder, image) for image in found.paths]
+    return Split(name, ImageFiles(paths, str(path), found.lines), found.labels, origin)
 
 
-def own_rows(queries: Split, database: Split) -> np.ndarray:
+def positions_in_database(queries: Split, database: Split) -> np.ndarray:
     """Where each query stands in the database, found by its name: [n_q] int64, -1 for nowhere."""
     path = os.path.normpath  # `./a.jpg` is `a.jpg`
-    row_of = {path(database.pictures.name(row)): row for row in reversed(range(len(database)))}
-    names = (path(queries.pictures.name(row)) for row in range(len(queries)))
-    return np.array([row_of.get(name, -1) for name in names], dtype=np.int64)
+    place = {path(database.images.name(i)): i for i in reversed(range(len(database)))}
+    names = (path(queries.images.name(i)) for i in range(len(queries)))
+    return np.array([place.get(name, -1) for name in names], dtype=np.int64)
 
 
-def loose_pictures(paths: Sequence[Path], source: str) -> Split:
-    """Pictures of no data set, without labels.
+def unlisted_images(paths: Sequence[Path], source: str) -> Split:
+    """Images of no data set, without labels.
 
     Args:
         paths: the files.
         source: what names them, for messages, such as a flag.
     """
     labels = np.zeros((len(paths), 0), dtype=np.uint8)
-    return Split("query", PictureFiles([str(path) for path in paths], source), labels, {})
+    return Split("query", ImageFiles([str(path) for path in paths], source), labels, {})
 
 
-def _cifar_splits(card: Card, folder: Path, seed: int) -> dict[str, Split]:
-    pictures, classes = cifar.read_archive(folder)
-    one_hot = np.eye(card.num_class, dtype=np.uint8)[classes]
+def _cifar10_splits(info: DatasetInfo, folder: Path, seed: int) -> dict[str, Split]:
+    pixels, classes = cifar10.read_archive(folder)
+    if classes.max() >= info.num_class:
+        raise UserError(f"{folder}: class {classes.max()}, num_class is {info.num_class}")
+    one_hot = np.eye(info.num_class, dtype=np.uint8)[classes]
     splits = {}
-    for name, rows in cifar.split_rows(classes, **card.protocol, seed=seed).items():
-        source = PictureArray(pictures[rows], [f"cifar10/{row:05d}.png" for row in rows])
-        digest = hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()
-        origin = {"list": f"{card.name} {name}, seed {seed}", "list_sha256": digest}
-        splits[name] = Split(name, source, one_hot[rows], origin)
+    for name, drawn in cifar10.split_indices(classes, **info.protocol, seed=seed).items():
+        images = ImageArray(pixels[drawn], [f"cifar10/{index:05d}.png" for index in drawn])
+        digest = hashlib.sha256(drawn.astype("<i8").tobytes()).hexdigest()
+        origin = {"list": f"{info.name} {name}, seed {seed}", "list_sha256": digest}
+        splits[name] = Split(name, images, one_hot[drawn], origin)
     return splits

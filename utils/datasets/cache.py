@@ -1,201 +1,66 @@
-"""Scaled pictures on disk, so that each is decoded and scaled once.
+"""Resized images on disk, one .npy each, so that each is decoded and resized once.
 
-    CACHE_DIR/pictures_<what they were made with>/
-        about.json        the same in words
-        1.pixels          scaled pictures, uint8 [h, w, 3], one after the other
-        1.index           a 40-byte entry for each of them
-        2.pixels …        of another process that ran at the same time
+    CACHE_DIR/images_<what they were made with>/4f/4f0c….npy        uint8 [h, w, 3]
 
-A process appends to a pair of files that no other process holds, the pixels before the entry, and
-reads the pairs of all. Entries and pixels carry checksums, which every reading verifies: what a
-killed process, a full disk or a damaged file leaves is not found, and made again.
+A file is written beside and renamed, so that processes share the folder; one that is damaged is
+made again.
 """
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
-import json
-import os
-import struct
-import threading
-import time
-import zlib
+import logging
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import __version__ as pillow_version
 from PIL import features
 
-from utils.system.files import replacing
+from utils.datasets.transforms import Resize
+from utils.system.errors import UserError, reason
+from utils.system.files import atomic_write, check_writable, open_untrusted
 
-ENTRY = struct.Struct("<16sQIIII")
-"""Key, offset of the pixels, height, width, CRC-32 of the pixels, CRC-32 of the entry so far."""
-REFRESH_SECONDS = 0.2
-"""How soon after the last look a missing picture is looked for again in other processes' files."""
-
-
-class _Place(NamedTuple):
-    """Where a picture's pixels are: pair of files, offset, shape and checksum."""
-
-    pair: str
-    offset: int
-    height: int
-    width: int
-    checksum: int
+MAX_IMAGE = 1 << 30
+_log = logging.getLogger(__name__)
 
 
-class PictureCache:
-    """Scaled pictures of one kind, found by key; for many threads, and many processes at once.
-
-    Its memory is about 300 bytes a picture; pixels are never kept in it.
-
-    Args:
-        cache_dir: folder of all caches; made where needed.
-        scaling: what the pictures went through, in words; others have another folder. So have
-            pictures of another Pillow or JPEG library, whose bytes may differ.
-
-    Attributes:
-        folder: where the files are.
-        found: how many pictures were read from the cache.
-        damaged: how many entries or pictures were there and could not be used.
-        trouble: why no more pictures are added, where that is so.
+def cache_folder(cache_dir: str, resize: Resize) -> Path:
+    """The folder of images that were resized so, by this Pillow and JPEG library.
 
     Raises:
-        UserError: the folder cannot be made or written.
+        UserError: it cannot be made or written.
     """
+    jpeg = features.version("libjpeg_turbo") or features.version("jpg")
+    made_with = f"{resize}, Pillow {pillow_version}, JPEG {jpeg}"
+    folder = Path(cache_dir, f"images_{hashlib.sha256(made_with.encode()).hexdigest()[:16]}")
+    check_writable(folder)
+    return folder
 
-    def __init__(self, cache_dir: Path, scaling: str):
-        made_with = {
-            "scaling": scaling,
-            "pillow": pillow_version,
-            "jpeg": features.version("libjpeg_turbo") or features.version("jpg"),
-            "format": 1,
-        }
-        text = json.dumps(made_with, indent=2) + "\n"
-        self.folder = cache_dir / f"pictures_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-        with replacing(self.folder / "about.json") as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        self.found, self.damaged, self.trouble = 0, 0, ""
-        self._places: dict[bytes, _Place] = {}
-        self._read_to: dict[str, int] = {}
-        self._pixels: dict[str, BinaryIO] = {}
-        self._own: tuple[str, BinaryIO, BinaryIO] | None = None
-        self._lock = threading.Lock()
-        self._refreshed = 0.0
-        self._refresh()
 
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __contains__(self, key: bytes) -> bool:
-        if key not in self._places and time.monotonic() - self._refreshed > REFRESH_SECONDS:
-            with self._lock:
-                self._refresh()
-        return key in self._places
-
-    def get(self, key: bytes) -> np.ndarray | None:
-        """The picture of a key, [h, w, 3] uint8, read-only; None: it is not there."""
-        place = self._places.get(key) if key in self else None
-        if place is None:
-            return None
-        pixels = self._read_pixels(place)
-        with self._lock:
-            if pixels is not None:
-                self.found += 1
-                return pixels
-            self.damaged += 1
-            if self._places.get(key) == place:
-                del self._places[key]
+def read_cached(folder: Path, key: str) -> np.ndarray | None:
+    """The resized image of a key, [h, w, 3] uint8; None where it is not there, or damaged."""
+    try:
+        with open_untrusted(_path(folder, key), "a resized image", MAX_IMAGE) as file:
+            pixels = np.load(file, allow_pickle=False)
+    except UserError:
         return None
-
-    def add(self, key: bytes, pixels: np.ndarray) -> None:
-        """Keeps a picture, [h, w, 3] uint8; where it cannot be written, `trouble` says why."""
-        content = np.ascontiguousarray(pixels)
-        height, width, _ = content.shape
-        checksum = zlib.crc32(content)
-        with self._lock:
-            if key in self._places or self.trouble:
-                return
-            try:
-                if self._own is None:
-                    self._own = self._take_pair()
-                pair, index, data = self._own
-                place = _Place(pair, data.tell(), height, width, checksum)
-                _write(data, memoryview(content).cast("B"))
-                _write(index, _sealed(ENTRY.pack(key, *place[1:], 0)))
-            except OSError as error:
-                self.trouble = f"{self.folder}: cannot be written: {error.strerror or error}"
-                return
-            self._places[key] = place
-
-    def _take_pair(self) -> tuple[str, BinaryIO, BinaryIO]:
-        """Opens the first pair that no other process appends to, behind its last whole entry."""
-        import fcntl  # not on Windows, where only the cache would not work
-
-        number = 1
-        while True:
-            index = (self.folder / f"{number}.index").open("ab", buffering=0)
-            try:
-                fcntl.flock(index, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until this process ends
-            except BlockingIOError:
-                index.close()
-                number += 1
-                continue
-            if index.tell() % ENTRY.size:
-                index.truncate(index.tell() // ENTRY.size * ENTRY.size)
-            self._read_index(Path(index.name))
-            data = (self.folder / f"{number}.pixels").open("ab", buffering=0)
-            return str(number), index, data
-
-    def _refresh(self) -> None:
-        """Learns of the pictures that other processes have added."""
-        self._refreshed = time.monotonic()
-        for path in sorted(self.folder.glob("*.index")):
-            if self._own is None or self._own[0] != path.stem:
-                with contextlib.suppress(OSError):  # gone, or damaged: nothing is gained
-                    self._read_index(path)
-
-    def _read_index(self, path: Path) -> None:
-        begin = self._read_to.get(path.stem, 0)
-        if path.stat().st_size < begin + ENTRY.size:
-            return
-        with path.open("rb") as file:
-            file.seek(begin)
-            added = file.read()
-        whole = len(added) // ENTRY.size * ENTRY.size  # the last one may still be incomplete
-        for start in range(0, whole, ENTRY.size):
-            entry = added[start : start + ENTRY.size]
-            if entry == _sealed(entry):
-                key, *place, _ = ENTRY.unpack(entry)
-                self._places[key] = _Place(path.stem, *place)
-            else:
-                self.damaged += 1
-        self._read_to[path.stem] = begin + whole
-
-    def _read_pixels(self, place: _Place) -> np.ndarray | None:
-        size = place.height * place.width * 3
-        try:
-            file = self._pixels.get(place.pair)
-            if file is None:
-                file = (self.folder / f"{place.pair}.pixels").open("rb", buffering=0)
-                file = self._pixels.setdefault(place.pair, file)
-            if place.offset + size > os.fstat(file.fileno()).st_size:
-                return None
-            content = os.pread(file.fileno(), size, place.offset)
-        except OSError:
-            return None
-        if len(content) != size or zlib.crc32(content) != place.checksum:
-            return None
-        return np.frombuffer(content, np.uint8).reshape(place.height, place.width, 3)
+    return pixels if pixels.dtype == np.uint8 and pixels.ndim == 3 else None
 
 
-def _sealed(entry: bytes) -> bytes:
-    """An entry with its own checksum in its last four bytes."""
-    return entry[:-4] + struct.pack("<I", zlib.crc32(entry[:-4]))
+def write_cached(folder: Path, key: str, pixels: np.ndarray) -> None:
+    """Keeps a resized image; where it cannot be written, that is said once, and all goes on."""
+    try:
+        with atomic_write(_path(folder, key), durable=False) as temporary:
+            np.save(temporary, pixels, allow_pickle=False)
+    except UserError as error:
+        _warn_once(folder, reason(error.__cause__))
 
 
-def _write(file: BinaryIO, content: bytes | memoryview) -> None:
-    while len(content):
-        content = content[file.write(content) :]
+@functools.cache
+def _warn_once(folder: Path, cause: str) -> None:
+    _log.warning(f"Image cache: images are not kept in {folder}: {cause}")
+
+
+def _path(folder: Path, key: str) -> Path:
+    return folder / key[:2] / f"{key}.npy"

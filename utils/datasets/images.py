@@ -1,4 +1,4 @@
-"""Pictures of a split: files that are decoded when asked for, or arrays in memory."""
+"""Images of a split: files that are decoded when asked for, or arrays in memory."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ import functools
 import hashlib
 import io
 import os
-import stat
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from utils.system.errors import UserError, first_line
-from utils.system.files import replacing
+from utils.system.files import atomic_write, open_untrusted
 
 MAX_PIXELS = 1024**3 // 12
 """89,478,485, a quarter GiB as RGB: where Pillow begins to warn of a decompression bomb."""
+MAX_FILE = 1 << 30
+"""Bytes of an image file, at most."""
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
 """What is decoded. EPS is not, for one: Pillow would start another program on it."""
 
@@ -27,32 +26,11 @@ FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "JP
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-class Pictures(Protocol):
-    """The pictures of a split, by row."""
-
-    def __len__(self) -> int: ...
-
-    def name(self, row: int) -> str:
-        """What to call the picture in front of people: its path where it has one."""
-
-    def open(self, row: int, least_side: int = 0) -> Image.Image:
-        """The picture, RGB; see `open_picture`."""
-
-    def size(self, row: int) -> tuple[int, int]:
-        """Width and height, without decoding."""
-
-    def key(self, row: int) -> bytes:
-        """16 bytes that change with the picture."""
-
-    def copy(self, row: int, folder: Path) -> Path:
-        """Puts a copy of the picture into a folder and returns its path."""
-
-
-def open_picture(path: Path, where: str = "", least_side: int = 0) -> Image.Image:
-    """Opens a picture file as RGB, as the published code does: Pillow's `convert("RGB")`.
+def open_image(path: str | os.PathLike, where: str = "", least_side: int = 0) -> Image.Image:
+    """Opens an image file as RGB, as the published code does: Pillow's `convert("RGB")`.
 
     So transparency is dropped (the colour beneath it counts), CMYK is converted without a colour
-    profile, of an animation the first frame is taken, and a camera's note to turn the picture
+    profile, of an animation the first frame is taken, and a camera's note to turn the image
     (EXIF orientation) is not followed. Any size from 1×1 to `MAX_PIXELS` is taken.
 
     One thing is done otherwise: grey of 16 bits is brought to 8 by its higher byte, as Pillow does
@@ -65,30 +43,23 @@ def open_picture(path: Path, where: str = "", least_side: int = 0) -> Image.Imag
             side keeps this many pixels; 0: whole.
 
     Raises:
-        UserError: the file is missing, empty, cut off or otherwise not a picture that Pillow can
+        UserError: the file is missing, empty, cut off or otherwise not an image that Pillow can
             decode, has more than `MAX_PIXELS`, or pixels of more than 16 bits (what is white there
             is not defined).
     """
-    named = f" (named in {where})" if where else ""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
-            raise ValueError("it is no file")
-        with Image.open(path, formats=_formats()) as picture:
-            _check(picture)
-            if least_side:
-                picture.draft(picture.mode, (least_side, least_side))
-            picture.load()
-            picture = _as_8_bits(picture)
-            return picture if picture.mode == "RGB" else picture.convert("RGB")
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: the picture is missing{named}") from error
-    except UnidentifiedImageError as error:
-        what = "not a picture" if path.stat().st_size else "an empty file, not a picture"
-        raise UserError(f"{path}: {what}{named}") from error
-    except Exception as error:  # what a damaged picture raises is not limited to a few kinds
-        raise UserError(
-            f"{path}: the picture cannot be decoded{named}: {first_line(error)}"
-        ) from error
+    hint = f"named in {where}" if where else ""
+    with open_untrusted(path, "an image that can be decoded", MAX_FILE, hint) as file:
+        try:
+            image = Image.open(file, formats=_formats())
+        except UnidentifiedImageError as error:
+            empty = not os.fstat(file.fileno()).st_size
+            raise ValueError("it is empty" if empty else "its format is unknown") from error
+        _check(image)
+        if least_side:
+            image.draft(image.mode, (least_side, least_side))
+        image.load()
+        image = _as_8_bits(image)
+        return image if image.mode == "RGB" else image.convert("RGB")
 
 
 @functools.cache
@@ -97,26 +68,26 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _check(picture: Image.Image) -> None:
-    width, height = picture.size
+def _check(image: Image.Image) -> None:
+    width, height = image.size
     if width * height > MAX_PIXELS:
         raise ValueError(
             f"{width}×{height} is more than {MAX_PIXELS} pixels; make it smaller, the network sees "
             "a few hundred pixels a side"
         )
     # Older Pillow opens grey PNG files of 16 bits as "I", whole numbers of 32 bits.
-    if picture.mode == "F" or (picture.mode == "I" and picture.format != "PNG"):
+    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
         raise ValueError("its pixels have more than 16 bits; save it with 8 or 16")
 
 
-def _as_8_bits(picture: Image.Image) -> Image.Image:
-    if picture.mode != "I" and not picture.mode.startswith("I;16"):
-        return picture
-    return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+def _as_8_bits(image: Image.Image) -> Image.Image:
+    if image.mode != "I" and not image.mode.startswith("I;16"):
+        return image
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
-class PictureFiles:
-    """Picture files, decoded when asked for.
+class ImageFiles:
+    """Image files, decoded when asked for.
 
     Args:
         paths: the files.
@@ -130,26 +101,18 @@ class PictureFiles:
     def __len__(self) -> int:
         return len(self._paths)
 
-    def name(self, row: int) -> str:
-        """The picture's path."""
-        return self._paths[row]
+    def name(self, index: int) -> str:
+        """The image's path."""
+        return self._paths[index]
 
-    def open(self, row: int, least_side: int = 0) -> Image.Image:
-        """The picture, RGB; a bad one is a `UserError` that names the list's line."""
-        line = "" if self._lines is None else f", line {self._lines[row]}"
-        return open_picture(Path(self._paths[row]), self._source + line, least_side)
+    def open(self, index: int, least_side: int = 0) -> Image.Image:
+        """The image, RGB; a bad one is a `UserError` that names the list's line."""
+        line = "" if self._lines is None else f", line {self._lines[index]}"
+        return open_image(self._paths[index], self._source + line, least_side)
 
-    def size(self, row: int) -> tuple[int, int]:
-        """Width and height, from the file's head."""
-        try:
-            with Image.open(self._paths[row]) as picture:
-                return picture.size
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise UserError(f"{self._paths[row]}: not a picture") from error
-
-    def key(self, row: int) -> bytes:
+    def key(self, index: int) -> str:
         """Changes with the file's path, size and time of change."""
-        path = os.path.abspath(self._paths[row])
+        path = os.path.abspath(self._paths[index])
         try:
             found = os.stat(path)
             version = f"{found.st_size} {found.st_mtime_ns}"
@@ -157,82 +120,68 @@ class PictureFiles:
             version = "missing"
         return _digest(f"{version} {path}".encode("utf-8", "surrogateescape"))
 
-    def copy(self, row: int, folder: Path) -> Path:
+    def copy(self, index: int, folder: Path) -> Path:
         """Copies the file, byte for byte; a file of that name with other content stays."""
-        content = Path(self._paths[row]).read_bytes()
-        return _write_beside_others(folder / Path(self._paths[row]).name, content)
+        content = Path(self._paths[index]).read_bytes()
+        return _write_beside_others(folder / Path(self._paths[index]).name, content)
 
 
-class PictureArray:
-    """Pictures in memory, [n, h, w, 3] uint8."""
+class ImageArray:
+    """Images in memory, [n, h, w, 3] uint8; the same methods as `ImageFiles`."""
 
-    def __init__(self, pictures: np.ndarray, names: Sequence[str]):
-        self._pictures = pictures
-        self._names = names
+    def __init__(self, pixels: np.ndarray, names: Sequence[str]):
+        self._pixels, self._names = pixels, names
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._pixels)
 
-    def name(self, row: int) -> str:
-        """What to call the picture."""
-        return self._names[row]
+    def name(self, index: int) -> str:
+        """What to call the image."""
+        return self._names[index]
 
-    def open(self, row: int, least_side: int = 0) -> Image.Image:
-        """The picture, RGB."""
-        return Image.fromarray(self._pictures[row])
+    def open(self, index: int, least_side: int = 0) -> Image.Image:
+        """The image, RGB."""
+        return Image.fromarray(self._pixels[index])
 
-    def size(self, row: int) -> tuple[int, int]:
-        """Width and height."""
-        return self._pictures.shape[2], self._pictures.shape[1]
-
-    def key(self, row: int) -> bytes:
+    def key(self, index: int) -> str:
         """Changes with the pixels."""
-        return _digest(self._pictures[row].tobytes())
+        return _digest(self._pixels[index].tobytes())
 
-    def copy(self, row: int, folder: Path) -> Path:
-        """Writes the picture as PNG; a file of that name with other content stays."""
+    def copy(self, index: int, folder: Path) -> Path:
+        """Writes the image as PNG; a file of that name with other content stays."""
         png = io.BytesIO()
-        self.open(row).save(png, format="PNG")
-        return _write_beside_others(folder / Path(self._names[row]).name, png.getvalue())
+        self.open(index).save(png, format="PNG")
+        return _write_beside_others(folder / Path(self._names[index]).name, png.getvalue())
 
 
-class ChosenPictures:
-    """Some of the rows of other pictures.
+class Subset:
+    """Some of other images, in the order of `indices`; the same methods as theirs."""
 
-    Args:
-        pictures: all of them.
-        rows: which are chosen, in the order they get here.
-    """
-
-    def __init__(self, pictures: Pictures, rows: np.ndarray):
-        self._pictures, self._rows = pictures, rows
+    def __init__(self, images: ImageFiles | ImageArray, indices: np.ndarray):
+        self._images, self._indices = images, indices
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._indices)
 
-    def name(self, row: int) -> str:
-        """What to call the picture."""
-        return self._pictures.name(self._rows[row])
+    def name(self, index: int) -> str:
+        """What to call the image."""
+        return self._images.name(self._indices[index])
 
-    def open(self, row: int, least_side: int = 0) -> Image.Image:
-        """The picture, RGB."""
-        return self._pictures.open(self._rows[row], least_side)
+    def open(self, index: int, least_side: int = 0) -> Image.Image:
+        """The image, RGB."""
+        return self._images.open(self._indices[index], least_side)
 
-    def size(self, row: int) -> tuple[int, int]:
-        """Width and height."""
-        return self._pictures.size(self._rows[row])
+    def key(self, index: int) -> str:
+        """Changes with the image."""
+        return self._images.key(self._indices[index])
 
-    def key(self, row: int) -> bytes:
-        """Changes with the picture."""
-        return self._pictures.key(self._rows[row])
-
-    def copy(self, row: int, folder: Path) -> Path:
-        """Puts a copy of the picture into a folder."""
-        return self._pictures.copy(self._rows[row], folder)
+    def copy(self, index: int, folder: Path) -> Path:
+        """Puts a copy of the image into a folder."""
+        return self._images.copy(self._indices[index], folder)
 
 
-def _digest(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=16).digest()
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _write_beside_others(path: Path, content: bytes) -> Path:
@@ -243,6 +192,6 @@ def _write_beside_others(path: Path, content: bytes) -> Path:
             return free
         number += 1
         free = path.with_name(f"{path.stem}_{number}{path.suffix}")
-    with replacing(free) as temporary:
+    with atomic_write(free) as temporary:
         temporary.write_bytes(content)
     return free

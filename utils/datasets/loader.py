@@ -1,122 +1,81 @@
-"""Batches of a split: order, augmentation and sharding; pictures loaded ahead, in threads."""
+"""Batches of a split: order, augmentation and sharding; images loaded ahead, in threads.
+
+Not Paddle's DataLoader, for determinism: what an image becomes depends on (seed, epoch, index)
+alone, whatever the number of threads; a bad image is replaced or left out without a word to other
+ranks; a sampler that pads tells its padding. Threads and not processes: Pillow works outside
+Python's lock, nothing is copied between processes, and nothing forks one that computes.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
-from paddle.io import BatchSampler
 
 from utils.datasets import Split
-from utils.datasets.cache import PictureCache
-from utils.datasets.prefetch import prepared
+from utils.datasets.cache import read_cached, write_cached
 from utils.datasets.transforms import Transform
-from utils.system import distributed
 from utils.system.errors import UserError
 
-PART = 8
-"""Pictures that a thread takes at a time, at most."""
 BATCHES_AHEAD = 2
+IMAGES_AHEAD = 16
+"""Loaded ahead, at least: this many batches, and this many images for each thread."""
 REPLACEMENTS = 100
-"""How many pictures are tried in place of a bad one."""
+"""How many images are tried in place of a bad one."""
+MAX_SHOWN = 20
+"""Bad images named in the log at a time; the metrics file names all."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Loading:
-    """How pictures are loaded. Threads and cache change nothing but speed.
+class LoaderOptions:
+    """How images are loaded. Threads and cache change nothing but speed.
 
     Attributes:
-        threads: that load pictures ahead; 0: the caller's own loads each batch when asked.
-        skip_bad: a picture that cannot be read is replaced in training and left out elsewhere;
+        threads: that load images ahead; 0: the caller's own loads each batch when asked.
+        skip_bad: an image that cannot be read is replaced in training and left out elsewhere;
             else it is an error.
-        cache: keeps scaled pictures, made with the transforms' scaling; None: nothing is kept.
+        cache: folder of resized images (`utils.datasets.cache.cache_folder`); None: none.
     """
 
     threads: int = 0
     skip_bad: bool = False
-    cache: PictureCache | None = None
+    cache: Path | None = None
 
 
-class GlobalBatchSampler(BatchSampler):
-    """Cuts an epoch's order into global batches, and each of them into the ranks' shares.
-
-    The global batches are those of one process whose batch is `ranks · batch_size`. All shares of
-    a global batch have one size; where its rows do not suffice, the last shares are filled up with
-    its first row, written ~row (below 0), to be left out of everything but the network's input.
-    (Paddle's own sampler fills up the set before it shuffles, so that nothing tells the filling.)
-
-    Args:
-        rows: n, the rows of the split.
-        batch_size: rows of a share, at most.
-        ranks: N, how many share a global batch.
-        rank: whose shares these are.
-        shuffle: a new order each epoch; else 0, 1, … n - 1.
-
-    Yields:
-        The rows of a share, one list a global batch.
-    """
-
-    def __init__(self, rows: int, batch_size: int, ranks: int, rank: int, shuffle: bool):
-        self.batch_size, self.drop_last = batch_size, False
-        self._rows, self._ranks, self._rank = rows, ranks, rank
-        self._shuffle, self._seed = shuffle, 0
-
-    def set_seed(self, seed: int) -> None:
-        """Chooses the order of the next iterations."""
-        self._seed = seed
-
-    def __len__(self) -> int:
-        return -(-self._rows // (self._ranks * self.batch_size))
-
-    def __iter__(self) -> Iterator[list[int]]:
-        order = list(range(self._rows))
-        if self._shuffle:
-            np.random.RandomState(self._seed).shuffle(order)
-        step = self._ranks * self.batch_size
-        for begin in range(0, self._rows, step):
-            batch = order[begin : begin + step]
-            share = -(-len(batch) // self._ranks)
-            batch += [~batch[0]] * (self._ranks * share - len(batch))
-            yield batch[self._rank * share : (self._rank + 1) * share]
-
-
-class _Batch(NamedTuple):
-    """A batch in the making: each row's picture is written into its place."""
-
-    pictures: np.ndarray
-    rows: np.ndarray
-
-
-class Batches:
+class BatchLoader:
     """A split's batches; iterate once an epoch.
 
-    The rows are shuffled anew from (seed, epoch) for training and stand in list order otherwise.
-    This is the only place that shards rows over ranks. What a row gives depends on (seed, epoch,
-    row) alone. So does the picture that takes a bad one's place in training, with its own labels
-    and row; it may stand in the epoch's order too, and then comes twice.
+    Images are shuffled anew from (seed, epoch) for training and stand in list order otherwise.
+    This is the only place that shards them over ranks. What an index gives depends on (seed,
+    epoch, index) alone. So does the image that takes a bad one's place in training, with its own
+    labels and index; it may stand in the epoch's order too, and then comes twice.
 
     Args:
-        split: the pictures and labels.
-        transform: RGB picture → [side, side, 3] uint8.
-        batch_size: pictures a batch and rank; the last batch may be smaller.
-        loading: threads, cache, what to do about bad pictures.
-        training: shuffled, with labels; else in list order, without.
-        seed: of order and augmentation.
-        shared: each rank gets its share of the rows; else every rank gets all of them.
+        split: the images and labels.
+        transform: RGB image → [side, side, 3] uint8.
+        batch_size: images a batch and rank; the last batch may be smaller.
+        options: threads, cache, what to do about bad images.
+        shard: (rank, ranks): this one's part of a batch that ranks share.
+        seed: of order and augmentation in training; None: list order, without labels.
 
     Yields:
-        In training (pictures [n, side, side, 3] uint8, labels [n, num_class] uint8, rows [n]
-        int64), else (pictures, rows): arrays of their own. Rows below 0 count nowhere: they fill
-        up a share (`GlobalBatchSampler`), or their picture could not be read.
+        In training (images [n, side, side, 3] uint8, labels [n, num_class] uint8, index [n]
+        int64), else (images, index). An index below 0 counts nowhere: it pads a share
+        (`shares_of_batches`), or the image could not be read.
 
     Attributes:
-        bad: what was wrong with each bad picture met so far on this rank, by row.
+        bad: what was wrong with each bad image met so far on this rank, by index.
+        first_step: the batch that the next iteration begins with, from 0.
 
     Raises:
-        UserError: a picture is missing or damaged.
+        UserError: an image is missing or damaged.
     """
 
     def __init__(
@@ -124,20 +83,18 @@ class Batches:
         split: Split,
         transform: Transform,
         batch_size: int,
-        loading: Loading | None = None,
-        training: bool = False,
-        seed: int = 0,
-        shared: bool = True,
+        options: LoaderOptions | None = None,
+        shard: tuple[int, int] = (0, 1),
+        seed: int | None = None,
     ):
         self.bad: dict[int, str] = {}
-        self._split, self._transform = split, transform
-        self._loading = loading or Loading()
-        self._training, self._seed, self._epoch, self._first = training, seed, 0, 0
-        ranks, rank = (distributed.world_size(), distributed.rank()) if shared else (1, 0)
-        self._sampler = GlobalBatchSampler(len(split), batch_size, ranks, rank, training)
+        self._split, self._transform, self._batch_size = split, transform, batch_size
+        self._options = options or LoaderOptions()
+        self._shard, self._seed = shard, seed
+        self._epoch, self.first_step = 0, 0
 
     def __len__(self) -> int:
-        return len(self._sampler)
+        return -(-len(self._split) // (self._batch_size * self._shard[1]))
 
     def set_epoch(self, epoch: int, first: int = 0) -> None:
         """Chooses the epoch whose order and augmentation the next iteration gives.
@@ -146,76 +103,150 @@ class Batches:
             epoch: from 1.
             first: the batch it begins with, from 0; those before it are not loaded.
         """
-        self._epoch, self._first = epoch, first
-        self._sampler.set_seed(derived_seed(self._seed, epoch))
+        self._epoch, self.first_step = epoch, first
 
-    def all_bad(self) -> dict[int, str]:
-        """`bad` of all ranks, in the order of rows; they call it together."""
-        bad: dict[int, str] = {}
-        for found in distributed.gather_objects(self.bad):
-            bad.update(found)
-        return dict(sorted(bad.items()))
+    def dropout_seed(self, step: int) -> int:
+        """The seed of what a training step draws, other on each rank."""
+        return derived_seed(self._seed + self._shard[0], self._epoch, step)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
-        threads = self._loading.threads
-        ahead = max(BATCHES_AHEAD, -(-2 * threads * PART // self._sampler.batch_size))
-        empty = map(self._empty_batch, itertools.islice(self._sampler, self._first, None))
-        for batch in prepared(empty, self._parts, self._load, threads, ahead):
-            if self._training:
-                labels = self._split.labels[np.where(batch.rows >= 0, batch.rows, ~batch.rows)]
-                yield batch.pictures, labels, batch.rows
-            else:
-                yield batch.pictures, batch.rows
+        order = list(range(len(self._split)))
+        if self._seed is not None:
+            np.random.RandomState(derived_seed(self._seed, self._epoch)).shuffle(order)
+        batches = shares_of_batches(order, self._batch_size, *self._shard)
+        batches = itertools.islice(batches, self.first_step, None)
+        threads = self._options.threads
+        if not threads:
+            yield from (self._stacked(map(self._load, batch)) for batch in batches)
+            return
+        ahead = max(BATCHES_AHEAD, -(-IMAGES_AHEAD * threads // self._batch_size))
+        waiting: deque = deque()
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="loader")
+        try:
+            for batch in batches:
+                waiting.append([pool.submit(self._load, index) for index in batch])
+                if len(waiting) > ahead:
+                    yield self._stacked(future.result() for future in waiting.popleft())
+            while waiting:
+                yield self._stacked(future.result() for future in waiting.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
 
-    def _empty_batch(self, rows: list[int]) -> _Batch:
-        side = self._transform.crop_size
-        return _Batch(np.empty((len(rows), side, side, 3), np.uint8), np.array(rows, np.int64))
+    def _stacked(self, loaded: Iterable[tuple[int, np.ndarray]]) -> tuple[np.ndarray, ...]:
+        indices, pixels = zip(*loaded)
+        images, index = np.stack(pixels), np.array(indices, np.int64)
+        if self._seed is None:
+            return images, index
+        return images, self._split.labels[np.where(index >= 0, index, ~index)], index
 
-    def _parts(self, batch: _Batch) -> Iterator[range]:
-        size, threads = len(batch.rows), max(1, self._loading.threads)
-        step = min(PART, -(-size // threads))
-        return (range(begin, min(begin + step, size)) for begin in range(0, size, step))
+    def _load(self, index: int) -> tuple[int, np.ndarray]:
+        """An image's pixels, and the index they count for."""
+        image = index if index >= 0 else ~index
+        try:
+            return index, self._read(image, self._rng(image))
+        except UserError as error:
+            if not self._options.skip_bad:
+                raise
+            self.bad[image] = str(error)
+            if self._seed is not None and index >= 0:
+                return self._another(image)
+            side = self._transform.crop_size
+            return ~image, np.zeros((side, side, 3), np.uint8)
 
-    def _load(self, batch: _Batch, places: range) -> None:
-        for place in places:
-            row = int(batch.rows[place])
-            source = row if row >= 0 else ~row
-            rng = self._rng(source) if self._training else None
-            try:
-                batch.pictures[place] = self._read(source, rng)
-            except UserError as error:
-                if not self._loading.skip_bad:
-                    raise
-                self.bad[source] = str(error)
-                if self._training and row >= 0:
-                    batch.rows[place], batch.pictures[place] = self._another(source)
-                else:
-                    batch.rows[place], batch.pictures[place] = ~source, 0
-
-    def _rng(self, *numbers: int) -> np.random.Generator:
+    def _rng(self, *numbers: int) -> np.random.Generator | None:
+        if self._seed is None:
+            return None
         return np.random.default_rng([self._seed, self._epoch, *numbers])
 
-    def _read(self, row: int, rng: np.random.Generator | None) -> np.ndarray:
-        pictures, scaling = self._split.pictures, self._transform.scaling
-        cache = self._loading.cache
-        if cache is None:
-            return self._transform(pictures.open(row, scaling.least_side), rng)
-        key = pictures.key(row)
-        scaled = cache.get(key)
-        if scaled is None:
-            scaled = scaling(pictures.open(row, scaling.least_side))
-            cache.add(key, scaled)
-        return self._transform.cut(scaled, rng)
+    def _read(self, index: int, rng: np.random.Generator | None) -> np.ndarray:
+        images, resize, cache = self._split.images, self._transform.resize, self._options.cache
+        key = images.key(index) if cache else ""
+        resized = read_cached(cache, key) if cache else None
+        if resized is None:
+            resized = resize(images.open(index, resize.least_side))
+            if cache:
+                write_cached(cache, key, resized)
+        return self._transform.crop(resized, rng)
 
     def _another(self, bad: int) -> tuple[int, np.ndarray]:
         rng = self._rng(bad, 1)
         for _ in range(REPLACEMENTS):
-            row = int(rng.integers(len(self._split)))
+            index = int(rng.integers(len(self._split)))
             try:
-                return row, self._read(row, rng)
+                return index, self._read(index, rng)
             except UserError as error:
-                self.bad[row] = str(error)
+                self.bad[index] = str(error)
         raise UserError(f"{self.bad[bad]}; nor can {REPLACEMENTS} others that were tried instead")
+
+
+def shares_of_batches(
+    order: list[int], batch_size: int, rank: int, ranks: int
+) -> Iterator[list[int]]:
+    """Cuts an epoch's order into global batches, and each of them into the ranks' shares.
+
+    The global batches are those of one process whose batch is `ranks · batch_size`. All shares of
+    a global batch have one size; where its images do not suffice, the last shares are padded with
+    its first index, written ~index (below 0), to be left out of everything but the network's
+    input. (Paddle's own sampler pads the set before it shuffles, so that nothing tells the
+    padding.)
+
+    Args:
+        order: n indices.
+        batch_size: indices of a share, at most.
+        rank: whose shares.
+        ranks: how many share a global batch.
+
+    Yields:
+        The indices of a share, one list a global batch.
+    """
+    step = ranks * batch_size
+    for begin in range(0, len(order), step):
+        batch = order[begin : begin + step]
+        share = -(-len(batch) // ranks)
+        batch += [~batch[0]] * (ranks * share - len(batch))
+        yield batch[rank * share : (rank + 1) * share]
+
+
+def first_images(
+    split: Split, transform: Transform, count: int, options: LoaderOptions
+) -> np.ndarray:
+    """The first images of a split that can be read: [count, side, side, 3] uint8, or fewer.
+
+    Raises:
+        UserError: an image is missing or damaged; where such are left out: all are.
+    """
+    loader = BatchLoader(split, transform, count, replace(options, threads=0))
+    pixels: list[np.ndarray] = []
+    for images, index in loader:
+        pixels += list(images[index >= 0])
+        if len(pixels) >= count:
+            break
+    if not pixels:
+        raise none_readable(split, loader.bad)
+    return np.stack(pixels[:count])
+
+
+def none_readable(split: Split, bad: dict[int, str]) -> UserError:
+    """The error of a split of which no image can be read."""
+    return UserError(f"{bad[min(bad)]}; nor can any other of the {len(split)} images be used")
+
+
+class BadImageReport:
+    """Warns of bad images in the log, of each once."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def warn(self, problems: Iterable[str], what: str) -> None:
+        """Names the problems that are new, behind their number and `what` they come to."""
+        new = [problem for problem in problems if problem not in self._said]
+        if new:
+            _log.warning(f"{len(new)} {what}:")
+        for problem in new[:MAX_SHOWN]:
+            _log.warning(f"  {problem}")
+        if len(new) > MAX_SHOWN:
+            _log.warning(f"  and {len(new) - MAX_SHOWN} more; the metrics file names all")
+        self._said.update(new)
 
 
 def derived_seed(*numbers: int) -> int:

@@ -1,9 +1,9 @@
-"""Pictures → the network's square input, as bytes; the published recipe's geometry.
+"""Images → the network's square input, as bytes; the published recipe's geometry.
 
-A transform scales a picture, which draws nothing and may be kept (`utils.datasets.cache`), and then
-cuts a square window out of it, which may be drawn. Sizes and windows round as
-`paddle.vision.transforms` does, so that codes agree with it. To resample no more than the window
-would change bytes: Pillow chooses which dimension it resamples first, and rounds in between.
+A transform resizes an image, which draws nothing and may be kept (`utils.datasets.cache`), and
+then crops a square, which may be drawn. Sizes and crops round as `paddle.vision.transforms` does,
+so that codes agree with it. To resample no more than the crop would change bytes: Pillow chooses
+which dimension it resamples first, and rounds in between.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from PIL import Image
 
 
 @dataclass(frozen=True)
-class Scaling:
-    """What a transform does to every picture alike.
+class Resize:
+    """What a transform does to every image alike, bilinear.
 
     Attributes:
         side: of the short side, or of the square, in pixels.
-        square: the whole picture becomes a square; else the long side keeps the proportion.
+        square: the whole image becomes a square; else the long side keeps the proportion.
         least_side: JPEG files may be decoded at 1/2, 1/4 or 1/8 of their size, as long as the
             short side keeps this many pixels; 0: they are decoded whole.
     """
@@ -29,19 +29,17 @@ class Scaling:
     square: bool = False
     least_side: int = 0
 
-    def size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height of a scaled picture; the long side is rounded down."""
-        if self.square:
-            return self.side, self.side
-        if width <= height:
-            return self.side, int(self.side * height / width)
-        return int(self.side * width / height), self.side
-
-    def __call__(self, picture: Image.Image) -> np.ndarray:
-        """Scales an RGB picture, bilinear: [h, w, 3] uint8."""
-        return np.asarray(picture.resize(self.size(*picture.size), Image.BILINEAR))
+    def __call__(self, image: Image.Image) -> np.ndarray:
+        """Resizes an RGB image: [h, w, 3] uint8; the long side is rounded down."""
+        width = height = self.side
+        if not self.square and image.width <= image.height:
+            height = int(self.side * image.height / image.width)
+        elif not self.square:
+            width = int(self.side * image.width / image.height)
+        return np.asarray(image.resize((width, height), Image.BILINEAR))
 
     def __str__(self) -> str:
+        # Kept in the records of codes and compared: other words would make old codes anew.
         decoded = f"JPEG reduced to {self.least_side} or more, " if self.least_side else ""
         side = self.side
         return decoded + (
@@ -52,133 +50,60 @@ class Scaling:
 
 
 @dataclass(frozen=True)
-class Window:
-    """Where in a scaled picture the network's input lies."""
-
-    left: int
-    top: int
-    side: int
-    flipped: bool = False
-
-    def cut(self, scaled: np.ndarray) -> np.ndarray:
-        """The window of a scaled picture: [h, w, 3] → [side, side, 3] uint8."""
-        right, bottom = self.left + self.side, self.top + self.side
-        return self._turned(scaled[self.top : bottom, self.left : right])
-
-    def _turned(self, pixels: np.ndarray) -> np.ndarray:
-        if not self.flipped:
-            return pixels
-        turned = np.empty_like(pixels)
-        for channel in range(3):  # five times as fast as all at once
-            turned[..., channel] = pixels[:, ::-1, channel]
-        return turned
-
-
 class Transform:
-    """Scaling and window; the base of the transforms below.
+    """Resize and crop: RGB image → [crop_size, crop_size, 3] uint8.
 
     Attributes:
+        resize: what is done to every image alike.
         crop_size: side of the result.
+        random: the crop lies anywhere and is flipped every other time; else it is the centre.
     """
 
+    resize: Resize
     crop_size: int
+    random: bool = False
 
-    @property
-    def scaling(self) -> Scaling:
-        """What is done to every picture alike."""
-        raise NotImplementedError
+    def __call__(self, image: Image.Image, rng: np.random.Generator | None = None) -> np.ndarray:
+        """The pixels of an RGB image; `rng` draws a random crop."""
+        return self.crop(self.resize(image), rng)
 
-    def window(self, width: int, height: int, rng: np.random.Generator | None) -> Window:
-        """The window in a scaled picture of this size."""
-        raise NotImplementedError
-
-    def __call__(self, picture: Image.Image, rng: np.random.Generator | None = None) -> np.ndarray:
-        """Returns [crop_size, crop_size, 3] uint8 from an RGB picture; `rng` draws the window."""
-        return self.cut(self.scaling(picture), rng)
-
-    def cut(self, scaled: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
-        """The same from a picture that `scaling` has scaled, [h, w, 3] uint8; maybe a view."""
-        height, width = scaled.shape[:2]
-        return self.window(width, height, rng).cut(scaled)
-
-
-@dataclass(frozen=True)
-class CenterCrop(Transform):
-    """Short side to `resize_size`, then the centre: queries, database, search."""
-
-    resize_size: int
-    crop_size: int
-    fast_decode: bool = False
-
-    @property
-    def scaling(self) -> Scaling:
-        """Short side to `resize_size`."""
-        return Scaling(self.resize_size, least_side=self.fast_decode * self.crop_size)
-
-    def window(self, width: int, height: int, rng: np.random.Generator | None = None) -> Window:
-        """The centre; `rng` is not used."""
-        left, top = (round((side - self.crop_size) / 2) for side in (width, height))
-        return Window(left, top, self.crop_size)
+    def crop(self, resized: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+        """The same from an image that `resize` has resized, [h, w, 3] uint8; maybe a view."""
+        height, width = resized.shape[:2]
+        side = self.crop_size
+        if not self.random:
+            left, top = round((width - side) / 2), round((height - side) / 2)
+            return resized[top : top + side, left : left + side]
+        left, top = int(rng.integers(width - side + 1)), int(rng.integers(height - side + 1))
+        cropped = resized[top : top + side, left : left + side]
+        return _flipped(cropped) if rng.random() < 0.5 else cropped
 
     def __str__(self) -> str:
-        return f"{self.scaling}, centre crop {self.crop_size}"
+        if self.resize.square:
+            return str(self.resize)
+        crop = f"random crop {self.crop_size} and flip" if self.random else ""
+        return f"{self.resize}, {crop or f'centre crop {self.crop_size}'}"
 
 
-@dataclass(frozen=True)
-class RandomCropFlip(Transform):
-    """Short side to `resize_size`, then a random crop and a flip every other time: training."""
-
-    resize_size: int
-    crop_size: int
-    fast_decode: bool = False
-
-    @property
-    def scaling(self) -> Scaling:
-        """Short side to `resize_size`."""
-        return Scaling(self.resize_size, least_side=self.fast_decode * self.crop_size)
-
-    def window(self, width: int, height: int, rng: np.random.Generator) -> Window:
-        """Anywhere; `rng` decides."""
-        left, top = (int(rng.integers(side - self.crop_size + 1)) for side in (width, height))
-        return Window(left, top, self.crop_size, rng.random() < 0.5)
-
-    def __str__(self) -> str:
-        return f"{self.scaling}, random crop {self.crop_size} and flip"
+def _flipped(pixels: np.ndarray) -> np.ndarray:
+    turned = np.empty_like(pixels)
+    for channel in range(3):  # five times as fast as all at once
+        turned[..., channel] = pixels[:, ::-1, channel]
+    return turned
 
 
-@dataclass(frozen=True)
-class Square(Transform):
-    """The whole picture, scaled to a square: CIFAR-10."""
-
-    crop_size: int
-    fast_decode: bool = False
-
-    @property
-    def scaling(self) -> Scaling:
-        """All of it to a square."""
-        return Scaling(self.crop_size, square=True, least_side=self.fast_decode * self.crop_size)
-
-    def window(self, width: int, height: int, rng: np.random.Generator | None = None) -> Window:
-        """All of it; `rng` is not used."""
-        return Window(0, 0, self.crop_size)
-
-    def __str__(self) -> str:
-        return str(self.scaling)
-
-
-def training_transform(
-    resize: str, resize_size: int, crop_size: int, fast_decode: bool = False
+def build_transform(
+    resize: str, resize_size: int, crop_size: int, fast_decode: bool = False, train: bool = False
 ) -> Transform:
-    """What a data set's training pictures go through; `resize` as in its card."""
-    if resize == "square":
-        return Square(crop_size, fast_decode)
-    return RandomCropFlip(resize_size, crop_size, fast_decode)
+    """What a data set's images go through.
 
-
-def evaluation_transform(
-    resize: str, resize_size: int, crop_size: int, fast_decode: bool = False
-) -> Transform:
-    """What queries and database go through; `resize` as in the data set's card."""
-    if resize == "square":
-        return Square(crop_size, fast_decode)
-    return CenterCrop(resize_size, crop_size, fast_decode)
+    Args:
+        resize: 'short_side' (then a crop) or 'square' (the whole image), as `dataset.yaml` says.
+        resize_size: short side before the crop, in pixels.
+        crop_size: side of the network's input, in pixels.
+        fast_decode: decode large JPEG files at reduced size.
+        train: training images; else queries and database.
+    """
+    square, least_side = resize == "square", crop_size if fast_decode else 0
+    side = crop_size if square else resize_size
+    return Transform(Resize(side, square, least_side), crop_size, random=train and not square)

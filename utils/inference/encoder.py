@@ -1,38 +1,36 @@
-"""A trained network and its picture transform: splits and single pictures → codes."""
+"""Encoder: images → packed codes, by dygraph, Paddle Inference or an exported model."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import paddle
 
-from models.normalization import PictureNormalization
+from models.layers import Normalize
 from utils import engine
-from utils.codes.storage import load_codes, provenance_differences, save_codes
+from utils.codes import pack_codes
 from utils.datasets import Split
-from utils.datasets.loader import Batches, Loading
+from utils.datasets.loader import BatchLoader, LoaderOptions, none_readable
 from utils.datasets.transforms import Transform
-from utils.inference.backends import Coder
-from utils.system.disk import check_writable
-from utils.system.errors import UserError
+from utils.inference.predictor import Predictor, PredictorOptions, write_program
+from utils.system import distributed
+from utils.system.errors import UserError, reason
 from utils.system.files import sha256_of_file
 from utils.system.logger import progress
-
-Watch = Callable[[Iterable], Iterable]
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Pictures with their codes, the same on every rank.
+    """Images with their codes, the same on every rank.
 
     Attributes:
         codes: [n, bit / 8] uint8, packed.
-        split: the pictures and labels of the codes.
-        left_out: what is wrong with each picture that has no code, by its row in the list.
+        split: the images and labels of the codes.
+        left_out: what is wrong with each image that has no code, by its index in the list.
     """
 
     codes: np.ndarray
@@ -41,191 +39,186 @@ class Encoded:
 
 
 class Encoder:
-    """Encodes what it is given.
-
-    A `with` block around several calls fixes the weights for all of them, and prepares what
-    runs the network once; without one, each call does.
+    """Encodes splits with one backend and one transform.
 
     Args:
-        coder: runs the network.
-        transform: the evaluation transform, RGB picture → [h, w, 3] uint8.
-        batch_size: pictures at a time.
-        loading: how pictures are loaded.
+        backend: runs the network: inside a `with` block, which fixes the weights, it is called
+            with images [n, h, w, 3] uint8 and gives packed codes [n, bit / 8] uint8. Its
+            `precision`, such as 'fp32', is what may change codes.
+        transform: of queries and database, RGB image → [h, w, 3] uint8.
+        batch_size: images at a time.
+        options: how images are loaded.
+        weights: the `fingerprint` of the weights, for the provenance of codes.
     """
 
     def __init__(
         self,
-        coder: Coder,
+        backend: DygraphBackend | InferenceBackend | ExportedBackend,
         transform: Transform,
         batch_size: int,
-        loading: Loading | None = None,
+        options: LoaderOptions | None = None,
+        weights: dict[str, str] | None = None,
     ):
-        self.transform, self.loading = transform, loading or Loading()
-        self.coder = coder
+        self.backend, self.transform = backend, transform
+        self.options, self.weights = options or LoaderOptions(), weights or {}
         self._batch_size = batch_size
-        self._blocks = 0
 
-    def __enter__(self) -> None:
-        if not self._blocks:
-            self.coder.__enter__()
-        self._blocks += 1
-
-    def __exit__(self, *error: object) -> None:
-        self._blocks -= 1
-        if not self._blocks:
-            self.coder.__exit__(*error)
-
-    def network_input(self, split: Split, count: int) -> paddle.Tensor:
-        """The first `count` pictures of a split as the network sees them, [n, 3, h, w] float32.
-
-        Raises:
-            UserError: a picture is missing or damaged; where such are left out: all are.
-        """
-        at_once = replace(self.loading, threads=0)  # no picture beyond those asked for
-        batches = Batches(split, self.transform, count, at_once, shared=False)
-        pixels = np.zeros((0, 0, 0, 3), np.uint8)
-        for pictures, rows in batches:
-            good = pictures[rows >= 0]
-            pixels = np.concatenate([pixels, good]) if len(pixels) else good
-            if len(pixels) >= count:
-                break
-        if not len(pixels):
-            raise _none_readable(split, batches.bad)
-        return PictureNormalization()(paddle.to_tensor(pixels[:count]))
-
-    def encode(self, split: Split, watch: Watch = iter) -> Encoded:
-        """Codes of a split, in its order; all ranks call it together.
+    def encode(self, *splits: Split, stop: engine.StopFlag | None = None) -> list[Encoded]:
+        """Codes of splits, each in its order; all ranks call it together.
 
         Args:
-            split: the pictures.
-            watch: what the batches go through, so that it may break off between two of them.
+            splits: the images; the weights are those of the moment of the call.
+            stop: asked before each batch.
 
         Raises:
-            UserError: a picture is missing or damaged; where such are left out: all are.
+            UserError: an image is missing or damaged; where such are left out: all are.
+            Interrupted: `stop` was agreed on.
         """
-        batches = Batches(split, self.transform, self._batch_size, self.loading)
-        with self:
-            encoding = progress(batches, f"encoding {split.name}")
-            codes, rows = engine.encode(self.coder, watch(encoding))
-        if len(rows) == len(split):
+        with ExitStack() as stack:
+            stack.enter_context(self.backend)
+            return [self._encode(split, stop) for split in splits]
+
+    def _encode(self, split: Split, stop: engine.StopFlag | None) -> Encoded:
+        shard = (distributed.rank(), distributed.world_size())
+        batches = BatchLoader(split, self.transform, self._batch_size, self.options, shard)
+        encoding = progress(batches, f"encoding {split.name}")
+        codes, index = engine.encode(self.backend, encoding, stop)
+        if len(index) == len(split):
             return Encoded(codes, split, {})
-        left_out = batches.all_bad()
-        if not len(rows):
-            raise _none_readable(split, left_out)
-        return Encoded(codes, split.only(rows), left_out)
+        bad = distributed.merged(batches.bad)
+        if not len(index):
+            raise none_readable(split, bad)
+        return Encoded(codes, split.subset(index), bad)
+
+    def provenance(self, split: Split) -> dict[str, str]:
+        """What the codes of a split depend on, to be kept beside them."""
+        return {
+            **split.origin,
+            **self.weights,
+            "transform": str(self.transform),
+            "precision": self.backend.precision,
+        }
 
 
 def left_out_of(*encoded: Encoded) -> dict[str, list[str]]:
-    """What is wrong with the pictures without codes, by the split's name; only where there are."""
+    """What is wrong with the images without codes, by the split's name; only where there are."""
     return {each.split.name: list(each.left_out.values()) for each in encoded if each.left_out}
 
 
-def _none_readable(split: Split, bad: dict[int, str]) -> UserError:
-    return UserError(f"{bad[min(bad)]}; nor can any other of the {len(split)} pictures be used")
-
-
-def provenance(encoder: Encoder, split: Split, weights: dict[str, str]) -> dict[str, str]:
-    """What a code file's codes depend on, to be kept beside them.
-
-    Args:
-        encoder: its transform and its precision count.
-        split: its list counts.
-        weights: `identity_of` the encoder's weights.
-    """
-    return {
-        **split.origin,
-        **weights,
-        "transform": str(encoder.transform),
-        "precision": encoder.coder.precision,
-    }
-
-
-def identity_of(weights: Path) -> dict[str, str]:
+def fingerprint(weights: Path) -> dict[str, str]:
     """A weights file's name and hash."""
     return {"weights": weights.name, "weights_sha256": sha256_of_file(weights)}
 
 
-def keep_codes(path: Path, encoded: Encoded, made_from: dict[str, str]) -> None:
-    """Writes a code file; its record names the rows of the list that have no code.
+def build_backend(
+    network: paddle.nn.Layer, side: int, kind: str, precision: str
+) -> DygraphBackend | InferenceBackend:
+    """What runs the network on Paddle's current device.
 
     Args:
-        path: `database_code_{bit}.npy`.
-        encoded: the database.
-        made_from: its provenance.
+        network: normalized images [n, 3, side, side] float32 → z [n, bit].
+        side: of the images, in pixels.
+        kind: 'dygraph', 'inference', or 'auto': the second on a CPU, the first on a GPU.
+        precision: see `PredictorOptions`.
+
+    Raises:
+        UserError: the machine cannot do what is asked for.
     """
-    left_out = {"left_out": sorted(encoded.left_out)} if encoded.left_out else {}
-    save_codes(path, encoded.codes, {**made_from, **left_out})
+    on_cpu = paddle.device.get_device() == "cpu"
+    if kind == "inference" or (kind == "auto" and on_cpu):
+        options = PredictorOptions(use_gpu=not on_cpu, precision=precision)
+        return InferenceBackend(network, side, options)
+    if precision != "fp32":
+        raise UserError(f"--precision {precision}: needs a CPU and --encoder inference")
+    return DygraphBackend(network)
 
 
-def stored_or_new_codes(
-    path: Path,
-    encoder: Encoder,
-    split: Split,
-    bit: int,
-    made_from: dict,
-    say: Callable[[str], None],
-) -> Encoded:
-    """The codes kept at `path` where they are for these weights and this list, else new ones.
+class DygraphBackend:
+    """The network as it is, on Paddle's current device."""
 
-    New codes are written to `path`; why they are needed is said. Kept codes that leave pictures
-    out are good where such pictures may be left out, and as long as they cannot be read.
+    precision = "fp32"
+
+    def __init__(self, network: paddle.nn.Layer):
+        self._network, self._normalize = network, Normalize()
+        self._was_training = False
+
+    def __enter__(self) -> None:
+        self._was_training = self._network.training
+        self._network.eval()
+
+    def __exit__(self, *error: object) -> None:
+        if self._was_training:
+            self._network.train()
+
+    @paddle.no_grad()
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Packed codes of a batch."""
+        return pack_codes(self._network(self._normalize(paddle.to_tensor(images))).numpy())
+
+
+class InferenceBackend:
+    """The network as a program of Paddle Inference, several times as fast on a CPU.
+
+    The program is written to a temporary folder where the block begins, so that it has the
+    weights of that moment, and is gone where the block ends.
+    """
+
+    def __init__(self, network: paddle.nn.Layer, side: int, options: PredictorOptions):
+        options.check()
+        self.precision = options.precision
+        self._pixels_to_z = paddle.nn.Sequential(Normalize(), network)
+        self._side, self._options = side, options
+        self._predictor: Predictor | None = None
+
+    def __enter__(self) -> None:
+        try:
+            with tempfile.TemporaryDirectory(prefix="hashnet_") as folder:
+                shape = [None, self._side, self._side, 3]
+                prefix = Path(folder, "inference")
+                program = write_program(self._pixels_to_z, shape, "uint8", "z", prefix)
+                self._predictor = Predictor(program, self._options)
+        except OSError as error:
+            raise UserError(
+                f"{tempfile.gettempdir()}: the network cannot be written there for Paddle "
+                f"Inference: {reason(error)}; TMPDIR names another folder, "
+                "--encoder dygraph needs none"
+            ) from error
+
+    def __exit__(self, *error: object) -> None:
+        self._predictor = None
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Packed codes of a batch."""
+        return pack_codes(self._predictor(images))
+
+
+class ExportedBackend:
+    """An exported model (`utils.inference.export`).
 
     Args:
-        path: `database_code_{bit}.npy`.
-        encoder: makes new codes.
-        split: the database.
-        bit: length of the codes.
-        made_from: what they must be of, see `provenance`.
-        say: takes a line for the user.
+        program: its program.
+        takes: 'uint8' (the images as they are) or 'float' (normalized here).
+        gives: 'z' (packed here) or 'codes'.
+        options: what it runs on.
+
+    Raises:
+        UserError: the machine cannot do what is asked for, or the files are not a program.
     """
-    reason = f"{path} is not there yet"
-    if path.is_file():
-        try:
-            codes, found = load_codes(path, bit)
-            if found is None:
-                _set_aside(path, say)
-            differences = provenance_differences(found, made_from)
-            left_out, stale = _still_left_out(found, encoder, split)
-            differences += stale
-            if not differences and len(codes) + len(left_out) == len(split):
-                say(f"Database codes: {len(codes)} read from {path}")
-                kept = np.setdiff1d(np.arange(len(split)), sorted(left_out))
-                return Encoded(codes, split.only(kept), left_out)
-            reason = "; ".join(differences) or f"{path} has {len(codes)} rows"
-        except UserError:
-            _set_aside(path, say)
-            reason = f"{path} could not be used"
-    check_writable(path.parent, [path.name])
-    say(f"Database codes: encoding {len(split)} pictures ({reason})")
-    encoded = encoder.encode(split)
-    keep_codes(path, encoded, made_from)
-    say(f"Database codes: saved in {path}")
-    return encoded
 
+    def __init__(self, program: Path, takes: str, gives: str, options: PredictorOptions):
+        self.precision = options.precision
+        self._predictor = Predictor(program, options)
+        self._normalize = Normalize() if takes == "float" else None
+        self._gives = gives
 
-def _still_left_out(
-    record: dict | None, encoder: Encoder, split: Split
-) -> tuple[dict[int, str], list[str]]:
-    """What is wrong with pictures that kept codes leave out; or why they may not be."""
-    rows = (record or {}).get("left_out", [])
-    known = range(len(split))
-    if not isinstance(rows, list) or any(type(row) is not int or row not in known for row in rows):
-        return {}, ["its list of pictures left out is of another list"]
-    if rows and not encoder.loading.skip_bad:
-        return {}, [f"{len(rows)} pictures are left out, which only --on_bad_image skip allows"]
-    left_out = {}
-    for row in rows:
-        try:
-            split.pictures.open(row, encoder.transform.scaling.least_side)
-        except UserError as error:
-            left_out[row] = str(error)
-        else:
-            return {}, [f"{split.pictures.name(row)} was left out and can be read now"]
-    return left_out, []
+    def __enter__(self) -> None: ...  # its weights are always the same
 
+    def __exit__(self, *error: object) -> None: ...
 
-def _set_aside(path: Path, say: Callable[[str], None]) -> None:
-    # Codes that no record describes may be another program's: they are not written over.
-    kept = path.with_name(f"{path.stem}.kept{path.suffix}")
-    os.replace(path, kept)
-    say(f"Database codes: {path} is not known to be of these weights and this list; now {kept}")
+    @paddle.no_grad()
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Packed codes of a batch."""
+        if self._normalize is not None:
+            images = self._normalize(paddle.to_tensor(images)).numpy()
+        output = self._predictor(images)
+        return pack_codes(output) if self._gives == "z" else output

@@ -10,6 +10,7 @@ was cut off), the model is refused.
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 from dataclasses import asdict, dataclass, fields
@@ -20,16 +21,16 @@ import paddle
 import yaml
 
 from models import HashNet
-from models.binarization import Binarization
-from models.normalization import PictureNormalization
-from utils.datasets.info import read_yaml_mapping
-from utils.datasets.transforms import Transform, evaluation_transform
-from utils.inference.programs import PARAMETERS, program_of, write_program
-from utils.system.errors import UserError
-from utils.system.files import replacing, sha256_of_file
+from models.layers import Binarize, Normalize
+from utils.datasets.info import RESIZES, read_yaml_mapping
+from utils.datasets.transforms import Transform, build_transform
+from utils.inference.predictor import PARAMETERS, program_of, write_program
+from utils.system.errors import UserError, reason, short_repr
+from utils.system.files import sha256_of_file, write_text
 
-INPUTS, OUTPUTS = ("float", "uint8"), ("z", "codes")
-AGAIN = "export it again with export_model.py"
+_CHOICES = (("float", "uint8"), ("z", "codes"), RESIZES)
+"""Of a record's input, output and resize."""
+REMEDY = "export it again with export_model.py"
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,12 @@ class Record:
 
     Attributes:
         bit: length of the codes.
-        input: 'float' (normalised pictures [n, 3, side, side] float32) or 'uint8' (RGB pictures
-            [n, side, side, 3] uint8, normalised inside).
+        input: 'float' (normalized images [n, 3, side, side] float32) or 'uint8' (RGB images
+            [n, side, side, 3] uint8, normalized inside).
         output: 'z' ([n, bit] float32) or 'codes' ([n, bit / 8] uint8, packed).
-        resize: 'short_side' or 'square', as in the data set's card.
+        resize: 'short_side' or 'square', as in dataset.yaml.
         resize_size: short side before the crop.
-        crop_size: side of the pictures.
+        crop_size: side of the images.
         fast_decode: whether large JPEG files are decoded at reduced size.
         weights: name of the weights' file.
         weights_sha256: its hash.
@@ -62,10 +63,10 @@ class Record:
     paddle: str
 
     def transform(self) -> Transform:
-        """What pictures go through before the network."""
-        return evaluation_transform(self.resize, self.resize_size, self.crop_size, self.fast_decode)
+        """What images go through before the network."""
+        return build_transform(self.resize, self.resize_size, self.crop_size, self.fast_decode)
 
-    def identity(self) -> dict[str, str]:
+    def fingerprint(self) -> dict[str, str]:
         """Name and hash of the weights, for the provenance of codes."""
         return {"weights": self.weights, "weights_sha256": self.weights_sha256}
 
@@ -75,7 +76,7 @@ def prefix_of(folder: str | os.PathLike, bit: int) -> Path:
     return Path(folder, f"inference_{bit}")
 
 
-def write_exported(network: HashNet, record: Record, folder: Path) -> list[Path]:
+def write_exported(network: HashNet, record: Record, folder: str | os.PathLike) -> list[Path]:
     """Writes an exported model; an earlier one stays until the new one is whole.
 
     Args:
@@ -89,13 +90,13 @@ def write_exported(network: HashNet, record: Record, folder: Path) -> list[Path]
     Raises:
         UserError: a file cannot be written.
     """
-    side = record.crop_size
+    folder, side = Path(folder), record.crop_size
     if record.input == "uint8":
-        layers, shape = [PictureNormalization(), network], [None, side, side, 3]
+        layers, shape = [Normalize(), network], [None, side, side, 3]
     else:
         layers, shape = [network], [None, 3, side, side]
     if record.output == "codes":
-        layers.append(Binarization())
+        layers.append(Binarize())
     dtype = "uint8" if record.input == "uint8" else "float32"
     prefix = prefix_of(folder, record.bit)
     try:
@@ -111,11 +112,10 @@ def write_exported(network: HashNet, record: Record, folder: Path) -> list[Path]
             for name in hashes:
                 os.replace(Path(new, name), folder / name)
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error
+        raise UserError(f"{folder}: cannot be written: {reason(error)}") from error
     path = prefix.with_suffix(".yaml")
-    with replacing(path) as temporary:
-        text = yaml.safe_dump({**asdict(record), "files_sha256": hashes}, sort_keys=False)
-        temporary.write_text(text, encoding="utf-8")
+    text = yaml.safe_dump({**asdict(record), "files_sha256": hashes}, sort_keys=False)
+    write_text(path, text)
     return [*(folder / name for name in hashes), path]
 
 
@@ -146,17 +146,17 @@ def read_exported(folder: str, bit: int) -> tuple[Path, Record]:
             f"{path}: missing; --model-dir names the folder that export_model.py wrote"
             + (f"; it holds {there}" if there else "")
         )
-    entries = read_yaml_mapping(path)
+    entries = read_yaml_mapping(path, "the record of an exported model")
     hashes = entries.pop("files_sha256", None)
     record = _record_from(path, entries)
     if record.bit != bit:
         raise UserError(f"{path}: is of {record.bit} bits, --bit {bit} was asked for")
     program = program_of(prefix)
     if not isinstance(hashes, dict) or program.name not in hashes:
-        raise UserError(f"{path}: says nothing of {program.name}; {AGAIN}")
+        raise UserError(f"{path}: says nothing of {program.name}; {REMEDY}")
     for name, expected in hashes.items():
         if sha256_of_file(prefix.with_name(str(name))) != expected:
-            raise UserError(f"{prefix.with_name(name)}: is not what {path.name} says; {AGAIN}")
+            raise UserError(f"{prefix.with_name(name)}: is not what {path.name} says; {REMEDY}")
     return program, record
 
 
@@ -165,9 +165,11 @@ def _record_from(path: Path, entries: dict[str, Any]) -> Record:
     wanted = {field.name: kinds[str(field.type)] for field in fields(Record)}
     for name, kind in wanted.items():
         if type(entries.get(name)) is not kind:
-            found = repr(entries[name]) if name in entries else "nothing"
-            raise UserError(f"{path}: {name}: expected {kind.__name__}, found {found}; {AGAIN}")
+            found = short_repr(entries[name]) if name in entries else "nothing"
+            raise UserError(f"{path}: {name}: expected {kind.__name__}, found {found}; {REMEDY}")
     record = Record(**{name: entries[name] for name in wanted})
-    if record.input not in INPUTS or record.output not in OUTPUTS:
-        raise UserError(f"{path}: unknown input or output; {AGAIN}")
+    if (record.input, record.output, record.resize) not in itertools.product(*_CHOICES):
+        raise UserError(f"{path}: unknown input, output or resize; {REMEDY}")
+    if not 63 <= record.crop_size <= record.resize_size < 1 << 14:
+        raise UserError(f"{path}: sizes that cannot be: {record.crop_size}; {REMEDY}")
     return record

@@ -1,4 +1,4 @@
-"""Paddle Inference: runs a program that `utils.inference.programs` wrote."""
+"""Paddle Inference: a network written as a program, and a program that runs."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ import numpy as np
 import paddle
 from paddle import inference
 
-from utils.inference.programs import INPUT_NAME, PARAMETERS, can_save_memory
 from utils.system.errors import UserError, first_line
-from utils.system.runtime import usable_gpus
+from utils.system.runtime import maths_threads, usable_gpus
 
-PRECISIONS = ("fp32", "bf16", "fp16")
+PROGRAM_ENDINGS = (".json", ".pdmodel")
+"""Paddle 3 writes the first, Paddle 2.6 the second; both also run the second."""
+PARAMETERS = ".pdiparams"
+INPUT_NAME = "pictures"
+_LEFT_BEHIND = ".pdiparams.info"
+_FETCHED = {".json": "fetch_name_0", ".pdmodel": "save_infer_model/scale_0.tmp_0"}
+"""What Paddle calls the first output."""
 _GPU_POOL_MIB = 256
 _TENSORRT_WORKSPACE = 1 << 30
 _TENSORRT_LEAST_NODES = 3
 
 
 @dataclass(frozen=True)
-class Machine:
+class PredictorOptions:
     """What a program runs on, and how.
 
     Attributes:
@@ -32,7 +37,7 @@ class Machine:
         use_mkldnn: oneDNN on the CPU.
         use_tensorrt: TensorRT on the GPU.
         cpu_threads: threads for CPU maths; 0: as Paddle was started (`utils.system.runtime`).
-        batch_size: the most pictures at a time that TensorRT prepares for.
+        batch_size: the most images at a time that TensorRT prepares for.
     """
 
     use_gpu: bool = False
@@ -42,30 +47,22 @@ class Machine:
     cpu_threads: int = 0
     batch_size: int = 64
 
-    @property
-    def threads(self) -> int:
-        """Threads for CPU maths."""
-        return self.cpu_threads or int(os.environ.get("OMP_NUM_THREADS", 1))
-
     def check(self) -> None:
         """Raises a `UserError` that names what this machine cannot do."""
+        bf16, fp16 = self.precision == "bf16", self.precision == "fp16"
         if self.use_gpu and not usable_gpus():
             raise UserError("--use-gpu True: Paddle finds no GPU it can use; --use-gpu False")
         if self.use_tensorrt and not self.use_gpu:
             raise UserError("--use-tensorrt True: TensorRT needs a GPU, and --use-gpu True")
-        if self.precision == "fp16" and not self.use_gpu:
+        if fp16 and not self.use_gpu:
             raise UserError(
                 "--precision fp16: needs a GPU, and --use-gpu True; on a CPU: fp32 or bf16"
             )
-        if self.precision == "bf16":
-            self._check_bf16()
-
-    def _check_bf16(self) -> None:
-        if self.use_gpu:
+        if bf16 and self.use_gpu:
             raise UserError("--precision bf16: runs on a CPU; on a GPU: fp32 or fp16")
-        if not self.use_mkldnn:
+        if bf16 and not self.use_mkldnn:
             raise UserError("--precision bf16: needs oneDNN, --enable-mkldnn True")
-        if not paddle.base.core.supports_bfloat16():
+        if bf16 and not paddle.base.core.supports_bfloat16():
             raise UserError("--precision bf16: this CPU does not have it (AVX-512); use fp32")
 
 
@@ -74,56 +71,56 @@ class Predictor:
 
     Args:
         program: its file; the parameters are beside it.
-        machine: what it runs on.
+        options: what it runs on.
 
     Raises:
         UserError: the machine cannot do what is asked for, or the files are not a program.
     """
 
-    def __init__(self, program: Path, machine: Machine):
-        machine.check()
+    def __init__(self, program: Path, options: PredictorOptions):
+        options.check()
         parameters = program.with_suffix(PARAMETERS)
         for path in (program, parameters):
             if not path.is_file():
                 raise UserError(f"{path}: missing; export_model.py writes it")
-        self._machine = machine
-        config = _configuration(program, parameters, machine)
+        self._use_gpu = options.use_gpu
         try:
             with _quiet_console():
-                self._predictor = inference.create_predictor(config)
+                predictor = inference.create_predictor(_config(program, parameters, options))
         except Exception as error:  # C++ errors of many kinds
             raise UserError(
                 f"{program}: Paddle Inference cannot run it: {first_line(error)}; "
                 "export the model again with this version of Paddle"
             ) from error
-        self._input = self._predictor.get_input_handle(INPUT_NAME)
-        (name,) = self._predictor.get_output_names()
-        self._output = self._predictor.get_output_handle(name)
+        self._predictor = predictor
+        self._input = predictor.get_input_handle(INPUT_NAME)
+        self._output = predictor.get_output_handle(predictor.get_output_names()[0])
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """Runs the program on one batch, of the shape and dtype that it takes."""
         self._input.reshape(batch.shape)
         self._input.copy_from_cpu(np.ascontiguousarray(batch))
         self._predictor.run()
-        if not self._machine.use_gpu:
+        if not self._use_gpu:
             # A run leaves Paddle's CPU maths with one thread: a training that went on would be
             # slower, and other in the last bits than one that was not interrupted.
-            paddle.base.core.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
+            paddle.base.core.set_num_threads(maths_threads())
         return self._output.copy_to_cpu()
 
 
-def _configuration(program: Path, parameters: Path, machine: Machine) -> inference.Config:
+def _config(program: Path, parameters: Path, options: PredictorOptions) -> inference.Config:
     config = inference.Config(str(program), str(parameters))
     config.disable_glog_info()
-    if can_save_memory(program):
+    if program.suffix == ".pdmodel":  # Paddle 3.3 raises with programs in .json
         config.enable_memory_optim()
-    if machine.use_gpu:
-        precision = _precision_type(machine.precision)
+    if options.use_gpu:
+        types = inference.PrecisionType
+        precision = types.Half if options.precision == "fp16" else types.Float32
         config.enable_use_gpu(_GPU_POOL_MIB, 0, precision)
-        if machine.use_tensorrt:
+        if options.use_tensorrt:
             config.enable_tensorrt_engine(
                 workspace_size=_TENSORRT_WORKSPACE,
-                max_batch_size=machine.batch_size,
+                max_batch_size=options.batch_size,
                 min_subgraph_size=_TENSORRT_LEAST_NODES,
                 precision_mode=precision,
                 use_static=False,
@@ -131,19 +128,14 @@ def _configuration(program: Path, parameters: Path, machine: Machine) -> inferen
             )
         return config
     config.disable_gpu()
-    config.set_cpu_math_library_num_threads(machine.threads)
-    if machine.use_mkldnn:
+    config.set_cpu_math_library_num_threads(options.cpu_threads or maths_threads())
+    if options.use_mkldnn:
         config.enable_mkldnn()
     elif hasattr(config, "disable_mkldnn"):  # Paddle 3 begins with it, Paddle 2.6 without
         config.disable_mkldnn()
-    if machine.precision == "bf16":
+    if options.precision == "bf16":
         config.enable_mkldnn_bfloat16()
     return config
-
-
-def _precision_type(precision: str) -> inference.PrecisionType:
-    half = precision == "fp16"
-    return inference.PrecisionType.Half if half else inference.PrecisionType.Float32
 
 
 @contextlib.contextmanager
@@ -157,3 +149,50 @@ def _quiet_console() -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def write_program(
+    network: paddle.nn.Layer, shape: list[int | None], dtype: str, output_name: str, prefix: Path
+) -> Path:
+    """Writes `prefix.json` (Paddle 2.6: `prefix.pdmodel`) and `prefix.pdiparams`.
+
+    Args:
+        network: one input, one output; its layers' modes (training or not) come back after.
+        shape: of the input; None: free.
+        dtype: of the input.
+        output_name: what the output is called; the input is called 'pictures'.
+        prefix: in a folder that exists.
+
+    Returns:
+        The program's path.
+    """
+    modes = [(layer, layer.training) for layer in network.sublayers(include_self=True)]
+    network.eval()
+    # The guard: variables of the program must not count among the names of a training's.
+    with paddle.utils.unique_name.guard():
+        # A layer around it, since Paddle replaces the `forward` of what it converts.
+        around = paddle.nn.Sequential(network)
+        around.eval()
+        spec = paddle.static.InputSpec(shape, dtype, name=INPUT_NAME)
+        paddle.jit.save(
+            paddle.jit.to_static(around, input_spec=[spec], full_graph=True), str(prefix)
+        )
+    for layer, training in modes:
+        layer.training = training
+    Path(f"{prefix}{_LEFT_BEHIND}").unlink(missing_ok=True)  # a pickle that inference never reads
+    program = program_of(prefix)
+    fetched = _FETCHED[program.suffix]
+    if program.suffix == ".json":
+        text = program.read_text(encoding="utf-8")
+        program.write_text(text.replace(f'"{fetched}"', f'"{output_name}"'), encoding="utf-8")
+    else:
+        description = paddle.base.core.ProgramDesc(program.read_bytes())
+        description.block(0)._rename_var(fetched.encode(), output_name.encode())
+        program.write_bytes(description.serialize_to_string())
+    return program
+
+
+def program_of(prefix: Path) -> Path:
+    """The program that stands beside `prefix.pdiparams`; the newer format where both do."""
+    paths = [Path(f"{prefix}{ending}") for ending in PROGRAM_ENDINGS]
+    return next((path for path in paths if path.is_file()), paths[0])

@@ -10,7 +10,6 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -19,16 +18,19 @@ from utils.metrics.average_precision import (
     precision_at_relevant_ranks,
     tie_averaged_average_precision,
 )
-from utils.metrics.curves import (
-    CurveSums,
-    PrecisionRecall,
-    count_by_distance,
-    curve_cutoffs,
-    rank_cutoffs,
-)
-from utils.metrics.retrieval import RetrievalTask
+from utils.metrics.curves import count_by_distance, curve_cutoffs, query_curves, rank_cutoffs
+from utils.metrics.relevance import RetrievalTask
 
 LOOKUP_RADIUS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class PrecisionRecall:
+    """Precision and recall, means over the queries, at each point of `at` (an N or a radius)."""
+
+    at: tuple[int, ...]
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,33 +168,26 @@ def evaluate_retrieval(
         UserError: as `mean_average_precision`; or a cutoff outside 1 … K.
     """
     task = RetrievalTask(query_codes, query_labels, database_codes, database_labels, topk, exclude)
-    points = (curve_cutoffs(task.topk, cutoffs), task.bit, rank_cutoffs(task.rows))
+    cutoffs = curve_cutoffs(task.topk, cutoffs)
+    points = (cutoffs, np.arange(task.bit + 1), rank_cutoffs(task.rows))
 
-    def score(block: range) -> tuple[list[_Scores], CurveSums]:
-        scanner, curves = task.scanner(), CurveSums(*points)
-        groups = query_groups(block)
-        return [row for group in groups for row in _scores(task, scanner, group, curves)], curves
+    def score(block: range) -> tuple[list[dict[str, float]], np.ndarray]:
+        scanner, scores, curves = task.scanner(), [], 0.0
+        for group in query_groups(block):
+            distances = task.distances(scanner, group)
+            nearest = scanner.nearest_rows([task.depth(query) for query in group])
+            for query, of_query, rows in zip(group, distances, nearest):
+                relevant = task.relevant(query)
+                counts = count_by_distance(of_query, relevant, task.bit)
+                scores.append(_score(task, query, relevant.take(rows), *counts))
+                curves = curves + query_curves(points, relevant.take(rows), *counts)
+        return scores, curves
 
-    scores: list[_Scores] = []
-    curves = CurveSums(*points)
+    scores, curves = [], 0.0
     for block_scores, block_curves in map_blocks(score, task.queries, threads):
         scores += block_scores
-        curves.add(block_curves)
-    return _summary(task, scores, curves)
-
-
-class _Scores(NamedTuple):
-    """One query's share in each mean and count of `RetrievalMetrics`."""
-
-    map: float
-    map_tie_averaged: float
-    map_min_k_relevant: float
-    chance: float
-    precision_within_radius_2: float
-    recall_within_radius_2: float
-    queries_with_empty_ball: int
-    queries_without_relevant: int
-    queries_leaving_out_a_row: int
+        curves = curves + block_curves
+    return _summary(task, scores, points, curves / task.queries)
 
 
 def _average_precisions(
@@ -205,43 +200,43 @@ def _average_precisions(
         yield float(precisions.mean()) if precisions.size else 0.0
 
 
-def _scores(
-    task: RetrievalTask, scanner: HammingScanner, group: range, curves: CurveSums
-) -> Iterator[_Scores]:
-    distances = task.distances(scanner, group)
-    nearest = scanner.nearest_rows([task.depth(query) for query in group])
-    for query, of_query, rows in zip(group, distances, nearest):
-        yield _score(task, query, of_query, rows, curves)
-
-
 def _score(
-    task: RetrievalTask, query: int, distances: np.ndarray, rows: np.ndarray, curves: CurveSums
-) -> _Scores:
-    depth, relevant = len(rows), task.relevant(query)
-    ranked = relevant.take(rows)
-    rows_at, relevant_at = count_by_distance(distances, relevant, task.bit)
-    curves.add_query(ranked, rows_at, relevant_at)
-
+    task: RetrievalTask,
+    query: int,
+    ranked: np.ndarray,
+    rows_at: np.ndarray,
+    relevant_at: np.ndarray,
+) -> dict[str, float]:
+    """One query's share in each mean and count of `RetrievalMetrics`."""
     precisions = precision_at_relevant_ranks(ranked)
     n_rows, n_relevant = int(rows_at.sum()), int(relevant_at.sum())
     ball = slice(LOOKUP_RADIUS + 1)
     in_ball, relevant_in_ball = int(rows_at[ball].sum()), int(relevant_at[ball].sum())
-    return _Scores(
-        map=float(precisions.mean()) if precisions.size else 0.0,
-        map_tie_averaged=tie_averaged_average_precision(rows_at, relevant_at, depth),
-        map_min_k_relevant=_share(float(precisions.sum()), min(task.topk, n_relevant)),
-        chance=_share(n_relevant, n_rows),
-        precision_within_radius_2=_share(relevant_in_ball, in_ball),
-        recall_within_radius_2=_share(relevant_in_ball, n_relevant),
-        queries_with_empty_ball=int(in_ball == 0),
-        queries_without_relevant=int(n_relevant == 0),
-        queries_leaving_out_a_row=int(task.leaves_out_a_row(query)),
+    return {
+        "map": float(precisions.mean()) if precisions.size else 0.0,
+        "map_tie_averaged": tie_averaged_average_precision(rows_at, relevant_at, len(ranked)),
+        "map_min_k_relevant": _share(float(precisions.sum()), min(task.topk, n_relevant)),
+        "chance": _share(n_relevant, n_rows),
+        "precision_within_radius_2": _share(relevant_in_ball, in_ball),
+        "recall_within_radius_2": _share(relevant_in_ball, n_relevant),
+        "queries_with_empty_ball": int(in_ball == 0),
+        "queries_without_relevant": int(n_relevant == 0),
+        "queries_leaving_out_a_row": int(task.leaves_out_a_row(query)),
+    }
+
+
+def _summary(
+    task: RetrievalTask,
+    scores: list[dict[str, float]],
+    points: tuple[np.ndarray, ...],
+    curves: np.ndarray,
+) -> RetrievalMetrics:
+    ends = np.cumsum([each.size for each in points])[:-1]
+    at_n, by_radius, by_rank = (
+        PrecisionRecall(tuple(at.tolist()), *map(tuple, means.tolist()))
+        for at, means in zip(points, np.split(curves, ends, axis=1))
     )
-
-
-def _summary(task: RetrievalTask, scores: list[_Scores], curves: CurveSums) -> RetrievalMetrics:
-    at_n, by_radius, by_rank = curves.means(task.queries)
-    columns = zip(_Scores._fields, zip(*scores))
+    columns = {name: [score[name] for score in scores] for name in scores[0]}
     return RetrievalMetrics(
         bit=task.bit,
         queries=task.queries,
@@ -252,7 +247,7 @@ def _summary(task: RetrievalTask, scores: list[_Scores], curves: CurveSums) -> R
         by_rank=by_rank,
         **{
             name: sum(column) if name.startswith("queries_") else _mean(column, task.queries)
-            for name, column in columns
+            for name, column in columns.items()
         },
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,15 +11,6 @@ from utils.system.errors import UserError
 # Where the paper draws P@N.
 PAPER_CUTOFFS = range(100, 1001, 100)
 CURVE_POINTS = 50
-
-
-@dataclasses.dataclass(frozen=True)
-class PrecisionRecall:
-    """Precision and recall, means over the queries, at each point of `at` (an N or a radius)."""
-
-    at: tuple[int, ...]
-    precision: tuple[float, ...]
-    recall: tuple[float, ...]
 
 
 def curve_cutoffs(topk: int, chosen: Sequence[int] | None = None) -> np.ndarray:
@@ -82,54 +72,33 @@ def count_by_distance(
     return counts.sum(axis=1), counts[:, 1]
 
 
-class CurveSums:
-    """Sums over queries, from which the three curves come as means.
+def query_curves(
+    points: tuple[np.ndarray, np.ndarray, np.ndarray],
+    ranked: np.ndarray,
+    rows_at: np.ndarray,
+    relevant_at: np.ndarray,
+) -> np.ndarray:
+    """Precision and recall of one query at the points of the three curves.
 
     Args:
-        at_n: the N of P@N and recall@N, int64 [a].
-        bit: code length.
-        by_rank: the N of the precision-recall curve, int64 [b].
+        points: the N of P@N and recall@N, the radii 0 … bit, the N of the precision-recall curve.
+        ranked: 0/1 relevance of the first rows of its ranking, ties in database order.
+        rows_at: int64 [bit + 1], rows at each distance.
+        relevant_at: int64 [bit + 1], relevant rows at each distance.
+
+    Returns:
+        float64 [2, number of all points], precision and recall, one curve after the other.
     """
-
-    def __init__(self, at_n: np.ndarray, bit: int, by_rank: np.ndarray) -> None:
-        self._points = (at_n, np.arange(bit + 1), by_rank)
-        self._sums = tuple(np.zeros((2, points.size)) for points in self._points)
-
-    def add_query(self, ranked: np.ndarray, rows_at: np.ndarray, relevant_at: np.ndarray) -> None:
-        """Adds one query.
-
-        Args:
-            ranked: 0/1 relevance of the first rows of its ranking, ties in database order.
-            rows_at: int64 [bit + 1], rows at each distance.
-            relevant_at: int64 [bit + 1], relevant rows at each distance.
-        """
-        at_n, _, by_rank = self._points
-        total = max(int(relevant_at.sum()), 1)
-        hits = np.concatenate([[0], np.cumsum(ranked)])
-        hits_at_n = hits.take(np.minimum(at_n, ranked.size))
-        rows_within, relevant_within = np.cumsum(rows_at), np.cumsum(relevant_at)
-        # In random order, relevant rows come evenly within the rows of one distance.
-        filled = np.flatnonzero(rows_at)
-        expected_hits = np.interp(
-            by_rank,
-            np.concatenate([[0], rows_within[filled]]),
-            np.concatenate([[0], relevant_within[filled]]),
-        )
-        relevant_counts = (hits_at_n, relevant_within, expected_hits)
-        row_counts = (at_n, np.maximum(rows_within, 1), by_rank)
-        for sums, hit, rows in zip(self._sums, relevant_counts, row_counts):
-            sums[0] += hit / rows
-            sums[1] += hit / total
-
-    def add(self, other: CurveSums) -> None:
-        """Adds the sums of other queries."""
-        for mine, theirs in zip(self._sums, other._sums):
-            mine += theirs
-
-    def means(self, queries: int) -> tuple[PrecisionRecall, PrecisionRecall, PrecisionRecall]:
-        """The curves at N, by radius and by rank, as means over `queries` queries."""
-        curves = [
-            PrecisionRecall(tuple(points.tolist()), *map(tuple, (sums / queries).tolist()))
-            for points, sums in zip(self._points, self._sums)
-        ]
-        return curves[0], curves[1], curves[2]
+    at_n, _, by_rank = points
+    hits_at_n = np.concatenate([[0], np.cumsum(ranked)]).take(np.minimum(at_n, ranked.size))
+    rows_within, relevant_within = np.cumsum(rows_at), np.cumsum(relevant_at)
+    # In random order, relevant rows come evenly within the rows of one distance.
+    filled = np.flatnonzero(rows_at)
+    expected_hits = np.interp(
+        by_rank,
+        np.concatenate([[0], rows_within[filled]]),
+        np.concatenate([[0], relevant_within[filled]]),
+    )
+    hits = np.concatenate([hits_at_n, relevant_within, expected_hits])
+    rows = np.concatenate([at_n, np.maximum(rows_within, 1), by_rank])
+    return np.stack([hits / rows, hits / max(int(relevant_at.sum()), 1)])

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.system.errors import UserError
-from utils.system.files import replacing
+from utils.system.files import atomic_write, open_untrusted
 
 DRAWN = ("dataset", "bit", "topk", "map", "precision_within_radius_2", "by_rank", "at_n")
 """What the figure takes of an evaluation's metrics."""
+MAX_METRICS = 1 << 26
+"""Bytes of a metrics file, at most."""
 
 
 def read_runs(folder: Path, dataset: str) -> list[dict]:
@@ -25,13 +27,11 @@ def read_runs(folder: Path, dataset: str) -> list[dict]:
     """
     runs = []
     for path in folder.glob("metrics_*.json"):
-        try:
-            run = json.loads(path.read_text(encoding="utf-8"))
+        with open_untrusted(path, "an evaluation's metrics", MAX_METRICS, "delete it") as file:
+            run = json.loads(file.read())
             drawn = {key: run[key] for key in DRAWN}
-            if run["dataset"] == dataset:
-                runs.append(drawn)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: not an evaluation's metrics; delete it") from error
+        if run["dataset"] == dataset:
+            runs.append(drawn)
     return sorted(runs, key=lambda run: run["bit"])
 
 
@@ -61,10 +61,10 @@ def draw_curves(runs: Sequence[dict], path: Path) -> None:
         recall.plot(run["by_rank"]["recall"], run["by_rank"]["precision"], label=name)
         first_n.plot(run["at_n"]["n"], run["at_n"]["precision"], label=name)
     recall.set(xlabel="recall", ylabel="precision", title="precision-recall", xlim=(0, 1))
-    first_n.set(xlabel="N, pictures looked at", ylabel="precision", title="P@N")
+    first_n.set(xlabel="N, images looked at", ylabel="precision", title="P@N")
     for axes in (ball, recall, first_n):
         axes.set_ylim(0, 1)
         axes.grid(alpha=0.3)
     recall.legend()
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120)

@@ -1,89 +1,116 @@
-"""Search: query codes against database codes, and what is known of the pictures found."""
+"""Search: a query image → the nearest database images, told and shown."""
 
 from __future__ import annotations
 
+import io
+import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from utils.codes import nearest
-from utils.datasets import Split
+from utils.config import Config
+from utils.datasets import Split, unlisted_images
+from utils.inference.database import load_or_build
+from utils.inference.encoder import Encoder
+from utils.search.contact_sheet import draw_contact_sheet
 from utils.system.errors import UserError
+from utils.system.files import atomic_write, check_writable
 
-PICTURE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+BLANK = Image.new("RGB", (1, 1), (128, 128, 128))
+_SHARES = {True: "shares a label", False: "shares none", None: ""}
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Match:
-    """A database picture that a query has found.
+    """A database image that a query has found.
 
     Attributes:
         rank: from 1; equal distances stand in database order.
         distance: Hamming distance of the codes.
-        row: the picture's row in the database list, from 0.
-        picture: its path.
+        index: the image's place in the database list, from 0.
+        image: its path.
         relevant: whether it shares a label with the query; None where the query's are not known.
     """
 
     rank: int
     distance: int
-    row: int
-    picture: str
+    index: int
+    image: str
     relevant: bool | None
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self)
+        return {
+            "rank": self.rank,
+            "distance": self.distance,
+            "row": self.index,
+            "picture": self.image,
+            "relevant": self.relevant,
+        }
 
 
-def find_pictures(names: Sequence[str]) -> list[Path]:
-    """Picture files that the user names: files as they are, folders as the pictures in them.
+def open_queries(config: Config) -> Split:
+    """The images that `--img` names, and a folder for what will be found of them.
+
+    Raises:
+        UserError: an image is missing, or the folder cannot be written.
+    """
+    check_writable(config.save_path)
+    return unlisted_images(find_images(config.img), "--img")
+
+
+def find_images(names: Sequence[str]) -> list[Path]:
+    """Image files that the user names: files as they are, folders as the images in them.
 
     Args:
         names: paths of files and folders.
 
     Returns:
-        Paths in the order named; a folder's pictures, not those of its folders, by name.
+        Paths in the order named; a folder's images, not those of its folders, by name.
 
     Raises:
-        UserError: a path is missing, or a folder holds no picture.
+        UserError: a path is missing, or a folder holds no image.
     """
     found: list[Path] = []
     for path in map(Path, names):
         if path.is_dir():
-            inside = [
-                p for p in path.iterdir() if p.is_file() and p.suffix.lower() in PICTURE_ENDINGS
-            ]
+            inside = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_ENDINGS]
+            inside = sorted(p for p in inside if p.is_file())
             if not inside:
-                raise UserError(f"{path}: the folder holds no picture")
-            found += sorted(inside)
+                raise UserError(f"{path}: the folder holds no image")
+            found += inside
         elif path.exists():
             found.append(path)
         else:
-            raise UserError(f"{path}: the picture is missing")
+            raise UserError(f"{path}: the image is missing")
     return found
 
 
-def known_labels(pictures: Sequence[Path], splits: Sequence[Split]) -> list[np.ndarray | None]:
-    """The labels of pictures that stand in a data set's lists, found by their paths.
+def known_labels(paths: Sequence[Path], splits: Sequence[Split]) -> list[np.ndarray | None]:
+    """The labels of images that stand in a data set's lists, found by their paths.
 
     Args:
-        pictures: paths.
+        paths: of the images.
         splits: where to look, in this order.
 
     Returns:
-        For each picture its labels, [num_class] uint8, or None.
+        For each image its labels, [num_class] uint8, or None.
     """
-    wanted = {path.resolve(): None for path in pictures}
+    wanted = {path.resolve(): None for path in paths}
     names = {path.name for path in wanted}
     for split in splits:
-        for row in range(len(split)):
-            path = Path(split.pictures.name(row))
+        for index in range(len(split)):
+            path = Path(split.images.name(index))
             if path.name in names and wanted.get(path.resolve(), 0) is None:
-                wanted[path.resolve()] = split.labels[row]
-    return [wanted[path.resolve()] for path in pictures]
+                wanted[path.resolve()] = split.labels[index]
+    return [wanted[path.resolve()] for path in paths]
 
 
 def search(
@@ -93,35 +120,113 @@ def search(
     database: Split,
     topk: int,
 ) -> list[list[Match]]:
-    """The nearest database pictures of each query, by (distance, database row).
+    """The nearest database images of each query, by (distance, database index).
 
     Args:
         query_codes: packed codes, uint8 [n_q, bit / 8].
         query_labels: for each query its labels, [num_class], or None.
         database_codes: packed codes, uint8 [n, bit / 8].
-        database: the pictures of the codes' rows.
+        database: the images of the codes.
         topk: how many to find; all where the database has fewer.
 
     Returns:
         For each query its matches, nearest first.
 
     Raises:
-        UserError: codes of different lengths, or other rows than the database has.
+        UserError: codes of different lengths, or another number than the database has images.
     """
     if len(database_codes) != len(database):
-        raise UserError(f"{len(database_codes)} database codes for {len(database)} pictures")
-    distances, rows = nearest(query_codes, database_codes, topk)
-    list_rows = np.arange(len(database)) if database.list_rows is None else database.list_rows
+        raise UserError(f"{len(database_codes)} database codes for {len(database)} images")
+    distances, found = nearest(query_codes, database_codes, topk)
+    in_list = np.arange(len(database)) if database.indices is None else database.indices
     return [
         [
             Match(
                 rank=rank,
                 distance=int(distance),
-                row=int(list_rows[row]),
-                picture=database.pictures.name(int(row)),
-                relevant=None if labels is None else bool((labels & database.labels[row]).any()),
+                index=int(in_list[index]),
+                image=database.images.name(int(index)),
+                relevant=None if labels is None else bool((labels & database.labels[index]).any()),
             )
-            for rank, (distance, row) in enumerate(zip(*found), 1)
+            for rank, (distance, index) in enumerate(zip(*of_query), 1)
         ]
-        for labels, *found in zip(query_labels, distances, rows)
+        for labels, *of_query in zip(query_labels, distances, found)
     ]
+
+
+def run_search(
+    config: Config, queries: Split, encoder: Encoder, codes_file: Path
+) -> list[dict[str, Any]]:
+    """Finds each query's nearest database images, and shows them.
+
+    Args:
+        config: the command's settings.
+        queries: `open_queries`.
+        encoder: makes the codes.
+        codes_file: `database_code_{bit}.npy`: read where it is of these weights and this list,
+            else written.
+
+    Returns:
+        A query each: its path, the contact sheet's, and the matches, in JSON values.
+
+    Raises:
+        UserError: an image cannot be read, or a file cannot be written.
+    """
+    labelled, database = config.splits("test", "database")
+    asked, known = load_or_build(codes_file, config.bit, encoder, queries, database)
+    for problem in (*asked.left_out.values(), *known.left_out.values()):
+        _log.info(f"Left out: {problem}")
+    queries = asked.split
+    paths = [Path(queries.images.name(index)) for index in range(len(queries))]
+    labels = known_labels(paths, [labelled, database])
+    results = search(asked.codes, labels, known.codes, known.split, config.topk)
+    folder, documents = Path(config.save_path), []
+    for number, (path, matches) in enumerate(zip(paths, results)):
+        number_in_name = f"{number + 1}_" if len(paths) > 1 else ""  # two may have the same name
+        sheet = folder / f"search_{number_in_name}{path.stem}.jpg"
+        _tell(path, matches)
+        images = _open_matches(matches, database, encoder.options.skip_bad)
+        _save_sheet(sheet, queries.images.open(number), path.name, matches, images)
+        if images[0] is not BLANK:
+            copy = database.images.copy(matches[0].index, folder)
+            _log.info(f"----- Save Matched Pic in: {copy}")
+        _log.info(f"Contact sheet: {sheet}")
+        matches = [match.as_dict() for match in matches]
+        documents.append({"query": str(path), "sheet": str(sheet), "matches": matches})
+    return documents
+
+
+def _tell(query: Path, matches: Sequence[Match]) -> None:
+    _log.info(f"Query: {query}")
+    _log.info("rank  distance  image")
+    for m in matches:
+        line = f"{m.rank:4d}  {m.distance:8d}  {m.image}  {_SHARES[m.relevant]}"
+        _log.info(line.rstrip())
+    _log.info(f"----- Predicted Hamm_min: {float(matches[0].distance)}")
+    _log.info(f"----- Found Matched Pic: {matches[0].image}")
+
+
+def _open_matches(matches: Sequence[Match], database: Split, skip_bad: bool) -> list[Image.Image]:
+    """The images found; where bad ones are passed over, `BLANK` for one that cannot be read."""
+    images = []
+    for match in matches:
+        try:
+            images.append(database.images.open(match.index))
+        except UserError as error:
+            if not skip_bad:
+                raise
+            _log.info(f"Not shown: {error}")
+            images.append(BLANK)
+    return images
+
+
+def _save_sheet(
+    path: Path, query: Image.Image, caption: str, matches: Sequence[Match], images: Sequence
+) -> None:
+    captions = [f"{match.rank}. distance {match.distance}" for match in matches]
+    relevant = [match.relevant for match in matches]
+    sheet = draw_contact_sheet(query, caption, list(zip(images, captions, relevant)))
+    jpeg = io.BytesIO()
+    sheet.save(jpeg, format="JPEG", quality=90)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(jpeg.getbuffer())

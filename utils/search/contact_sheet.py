@@ -1,4 +1,4 @@
-"""A contact sheet: the query and the pictures it found, for people to look at."""
+"""A contact sheet: the query and the images it found, for people to look at."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def draw_contact_sheet(
     query_caption: str,
     found: Sequence[tuple[Image.Image, str, bool | None]],
 ) -> Image.Image:
-    """Draws the query large and the pictures found beside it in rows of five.
+    """Draws the query large and the images found beside it in rows of five.
 
     Args:
         query: RGB.
         query_caption: the line under it.
-        found: pictures, nearest first, each with its caption and whether it is relevant (green
+        found: images, nearest first, each with its caption and whether it is relevant (green
             frame), not relevant (red) or not known (grey).
 
     Returns:
@@ -40,16 +40,16 @@ def draw_contact_sheet(
     size = (left + columns * step_x, max(rows * step_y, query_side + CAPTION + GAP) + GAP)
     sheet = Image.new("RGB", size, PAPER)
     _paste(sheet, query, (GAP, GAP), query_side, query_caption, None)
-    for place, (picture, caption, relevant) in enumerate(found):
+    for place, (image, caption, relevant) in enumerate(found):
         row, column = divmod(place, COLUMNS)
         corner = (left + column * step_x, GAP + row * step_y)
-        _paste(sheet, picture, corner, TILE, caption, relevant)
+        _paste(sheet, image, corner, TILE, caption, relevant)
     return sheet
 
 
 def _paste(
     sheet: Image.Image,
-    picture: Image.Image,
+    image: Image.Image,
     corner: tuple[int, int],
     side: int,
     caption: str,
@@ -59,8 +59,8 @@ def _paste(
     x, y = corner
     draw.rectangle((x, y, x + side - 1, y + side - 1), fill=FRAME_COLOURS[relevant])
     inner = side - 2 * FRAME
-    picture = ImageOps.fit(picture, (inner, inner), Image.BILINEAR)
-    sheet.paste(picture, (x + FRAME, y + FRAME))
+    image = ImageOps.fit(image, (inner, inner), Image.BILINEAR)
+    sheet.paste(image, (x + FRAME, y + FRAME))
     font = ImageFont.load_default()
     caption = caption.encode("latin-1", "replace").decode("latin-1")  # what every font has
     while draw.textlength(caption, font=font) > side:

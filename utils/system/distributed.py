@@ -25,7 +25,7 @@ def world_size() -> int:
     return dist.get_world_size()
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Whether this process is the one that speaks and writes."""
     return rank() == 0
 
@@ -37,21 +37,17 @@ def barrier() -> None:
 
 
 @contextlib.contextmanager
-def first_goes_first() -> Iterator[None]:
+def main_process_first() -> Iterator[None]:
     """Rank 0 is through with the block before the others begin: what it fetched, they find."""
-    if not is_first():
+    if not is_main_process():
         barrier()
     yield
-    if is_first():
+    if is_main_process():
         barrier()
 
 
 def synchronized(network: paddle.nn.Layer) -> paddle.nn.Layer:
-    """A network whose weights are now rank 0's and whose gradients will be means over ranks.
-
-    Args:
-        network: of the same architecture on every rank; its weights are set in place.
-    """
+    """A network whose weights are now rank 0's and whose gradients will be means over ranks."""
     return paddle.DataParallel(network) if world_size() > 1 else network
 
 
@@ -68,9 +64,9 @@ def gather(rows: paddle.Tensor) -> paddle.Tensor:
     return paddle.concat(parts)
 
 
-def gather_arrays(*arrays: np.ndarray) -> list[np.ndarray]:
-    """`gather` for NumPy arrays."""
-    return [gather(paddle.to_tensor(array)).numpy() for array in arrays]
+def gather_array(array: np.ndarray) -> np.ndarray:
+    """`gather` for a NumPy array."""
+    return array if world_size() == 1 else gather(paddle.to_tensor(array)).numpy()
 
 
 def gather_objects(value: Any) -> list[Any]:
@@ -82,13 +78,21 @@ def gather_objects(value: Any) -> list[Any]:
     return values
 
 
-def first_computes(compute: Callable[[], Any]) -> Any:
+def merged(entries: dict[int, str]) -> dict[int, str]:
+    """The entries of all ranks, by key; they call it together."""
+    everywhere = [item for each in gather_objects(entries) for item in each.items()]
+    return dict(sorted(everywhere))
+
+
+def compute_on_main_process(compute: Callable[[], Any]) -> Any:
     """What rank 0 computes, known to all; the others wait, however long it takes.
 
     Args:
-        compute: called on rank 0 alone, in a thread; its result can be pickled.
+        compute: called on rank 0 alone; its result can be pickled.
     """
-    if not is_first():
+    if world_size() == 1:
+        return compute()
+    if not is_main_process():
         while not gather_objects(None)[0]:
             pass
         return gather_objects(None)[0]
@@ -101,8 +105,8 @@ def first_computes(compute: Callable[[], Any]) -> Any:
         return gather_objects(result.result())[0]
 
 
-class World:
-    """The exchange of a loss whose batch is spread over all ranks (`utils.loss.Alone`)."""
+class ProcessGroup:
+    """The exchange of a loss whose batch is spread over all ranks (`utils.loss.SingleProcess`)."""
 
     @property
     def size(self) -> int:

@@ -1,14 +1,18 @@
-"""The one kind of error that is the user's to mend: a clear line, exit status 2, no traceback."""
+"""How a command ends: one clear line for the user's mistake, one status for each signal."""
 
 from __future__ import annotations
 
+import contextlib
+import reprlib
+import signal
 import sys
-from collections.abc import Callable
-
-from utils.system.signals import EXIT_SIGNAL, Terminated, number_of, raising_at_signals
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 EXIT_USER_ERROR = 2
-LONGEST_LINE = 2000
+EXIT_SIGNAL = 128
+"""Added to a signal's number: 130 after Ctrl-C, 143 after SIGTERM, as shells have it."""
+MAX_LINE = 2000
 
 
 class UserError(Exception):
@@ -19,18 +23,60 @@ class UserError(Exception):
     """
 
 
+class Terminated(BaseException):
+    """SIGTERM has come; no `except Exception` stops it on its way to the command."""
+
+
+class Interrupted(Exception):
+    """All ranks have agreed to stop between two steps (`utils.training.preemption`)."""
+
+
 def first_line(error: BaseException) -> str:
     """The first line of another library's message, or the error's kind where it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def one_line(text: str) -> str:
-    """Text as one line that a terminal shows as it is: other characters come as escapes.
+def reason(error: OSError) -> str:
+    """Why the system refused, such as 'No space left on device'."""
+    return error.strerror or str(error)
 
-    Names in a message may be of a stranger's file.
-    """
+
+def one_line(text: str) -> str:
+    """Text as one line that a terminal shows as it is; unprintable characters come as escapes."""
     shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    return shown if len(shown) <= LONGEST_LINE else f"{shown[: LONGEST_LINE - 1]}…"
+    return shown if len(shown) <= MAX_LINE else f"{shown[: MAX_LINE - 1]}…"
+
+
+def short_repr(value: Any) -> str:
+    """A value of a stranger's file as a message shows it, however large or deep it is."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # a number of thousands of digits
+        return f"a {type(value).__name__} too long to show"
+
+
+@contextlib.contextmanager
+def signals_handled_by(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Inside the block Ctrl-C and SIGTERM call `handler`, unless ignored (`nohup`, a shell's `&`).
+
+    Args:
+        handler: called with the signal's number and the frame.
+    """
+    before = {
+        number: signal.signal(number, handler)
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, handled in before.items():
+            signal.signal(number, handled)
+
+
+def raise_signal(number: int) -> NoReturn:
+    """Ends what is under way, as Python does at Ctrl-C, also for SIGTERM."""
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 
 def run_command(command: Callable[[], int | None]) -> int:
@@ -44,14 +90,20 @@ def run_command(command: Callable[[], int | None]) -> int:
         SIGTERM.
     """
     came: list[int] = []
+
+    def leave(number: int, _frame: Any) -> None:
+        came.append(number)
+        raise_signal(came[0])
+
     try:
-        with raising_at_signals(came):
+        with signals_handled_by(leave):
             return command() or 0
     except (Exception, KeyboardInterrupt, Terminated) as error:
         # After a signal, whatever was raised: on its way through libraries it may become another.
-        number = came[0] if came else number_of(error)
+        signals = {KeyboardInterrupt: signal.SIGINT, Terminated: signal.SIGTERM}
+        number = came[0] if came else signals.get(type(error))
         if number:
-            print("stopped; what was saved before is whole", file=sys.stderr)
+            print("interrupted; what was saved before is intact", file=sys.stderr)
             return EXIT_SIGNAL + number
         if isinstance(error, UserError):
             print(f"error: {one_line(str(error))}", file=sys.stderr)

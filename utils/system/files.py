@@ -1,18 +1,52 @@
-"""Whole files or none: everything is written under a temporary name, flushed, then moved."""
+"""Files: ours whole or not at all, strangers' through one door, and what a run's are called."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+import shutil
+import stat
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-from utils.system.errors import UserError
+from utils.system.errors import UserError, first_line, reason
+
+MAX_TEXT = 1 << 20
+"""Bytes of a settings file or a record, at most."""
+
+
+class OutputPaths:
+    """The files that the commands leave in an output folder.
+
+    Args:
+        output_dir: the folder.
+        bit: length of the codes.
+        log_dir: where logs and metrics go; None: `train/` and `test/` of the folder.
+    """
+
+    def __init__(self, output_dir: str | os.PathLike, bit: int, log_dir: str | None = None):
+        self.folder = folder = Path(output_dir)
+        self.weights = folder / f"weights_{bit}.pdparams"
+        self.optimizer = folder / f"weights_{bit}.pdopt"
+        self.weights_record = folder / f"weights_{bit}.json"
+        self.last = folder / f"last_{bit}.npz"
+        self.database_codes = folder / f"database_code_{bit}.npy"
+        train, test = (Path(log_dir) if log_dir else folder / name for name in ("train", "test"))
+        self.train_log, self.test_log = train / f"log_{bit}.txt", test / f"log_{bit}.txt"
+        self.epochs = train / f"metrics_{bit}.jsonl"
+        self.settings = train / f"config_{bit}.yaml"
+        self.metrics = test / f"metrics_{bit}.json"
+        self.curves = test / f"curves_{bit}.png"
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike, alone: bool = False) -> Iterator[Path]:
+def atomic_write(
+    path: str | os.PathLike, durable: bool = True, alone: bool = False
+) -> Iterator[Path]:
     """Gives a temporary path beside `path`; on success it replaces `path` in one step.
 
     The reader of `path` sees the old file or the new one, never a part. Folders are made as
@@ -20,8 +54,9 @@ def replacing(path: str | os.PathLike, alone: bool = False) -> Iterator[Path]:
 
     Args:
         path: the file to write.
-        alone: no other process writes `path` at the same time; what a killed process has left of
-            it is then written over, instead of staying beside it.
+        durable: the new file also survives a power cut.
+        alone: no other process writes `path` at the same time; what a killed one has left is then
+            written over, instead of staying beside it.
 
     Yields:
         The path to write to: same folder and same ending as `path`.
@@ -30,30 +65,79 @@ def replacing(path: str | os.PathLike, alone: bool = False) -> Iterator[Path]:
         UserError: the folder cannot be made or the file cannot be written (full disk, rights).
     """
     path = Path(path)
-    writer = "" if alone else f".{os.getpid()}"
+    writer = "" if alone else f".{os.getpid()}.{threading.get_ident()}"
     temporary = path.with_name(f".{path.stem}{writer}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        if durable:
+            _flush(temporary)
         os.replace(temporary, path)
-        _flush_folder(path.parent)
+        if durable:
+            with contextlib.suppress(OSError):  # not every system lets a folder be flushed
+                _flush(path.parent)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise UserError(f"{path}: cannot be written: {reason(error)}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
 
 
-def _flush_folder(folder: Path) -> None:
-    """Makes the new name survive a power cut, where the system lets a folder be flushed."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file in UTF-8; see `atomic_write`."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def open_untrusted(
+    path: str | os.PathLike, expected: str, largest: int, hint: str = ""
+) -> Iterator[BinaryIO]:
+    """Opens a file that somebody else may have made: the one door for such files.
+
+    Whatever goes wrong, also while the block parses the file, is one line that names it.
+
+    Args:
+        path: the file.
+        expected: what it should be, for messages, such as 'a file of trained weights'.
+        largest: bytes that such a file has at most.
+        hint: what names the file, or what to do about it.
+
+    Yields:
+        The file, open for reading in binary.
+
+    Raises:
+        UserError: it is missing, no regular file (a pipe would be waited for, a device never
+            ends), too large, cannot be read, or the block raised something else.
+    """
+    try:
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise UserError(f"{path}: not a regular file; expected {expected}")
+            if found.st_size > largest:
+                raise UserError(
+                    f"{path}: {found.st_size:,} bytes; {expected} has at most {largest:,}"
+                )
+            yield file
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: missing; {hint or f'expected {expected}'}") from error
+    except Exception as error:  # what parsing a damaged file raises is not limited to a few kinds
+        if isinstance(error, OSError) and error.errno:
+            raise UserError(f"{path}: cannot be read: {reason(error)}") from error
+        cause = first_line(error) + (f"; {hint}" if hint else "")
+        raise UserError(f"{path}: not {expected}: {cause}") from error
 
 
 def sha256_of_file(path: str | os.PathLike) -> str:
@@ -68,5 +152,59 @@ def sha256_of_file(path: str | os.PathLike) -> str:
             for block in iter(lambda: file.read(1 << 20), b""):
                 digest.update(block)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise UserError(f"{path}: cannot be read: {reason(error)}") from error
     return digest.hexdigest()
+
+
+def leaves_folder(path: str) -> bool:
+    """Whether a path of a list, meant to be relative, leads out of the folder it is meant for."""
+    drive, rest = os.path.splitdrive(path)
+    if drive or os.path.isabs(rest):
+        return True
+    return ".." in path and os.path.normpath(path).split(os.sep)[0] == os.pardir
+
+
+def check_writable(folder: str | os.PathLike, files: Iterable[Path] = ()) -> None:
+    """Finds out by writing whether files can be written in a folder, which is made as needed.
+
+    Args:
+        folder: where a command will write, perhaps hours from now.
+        files: what it will write there.
+
+    Raises:
+        UserError: the folder cannot be made or written (rights, read-only, full disk), or a file
+            stands in its place or a folder in a file's.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {reason(error)}") from error
+    for path in files:
+        if path.is_dir():
+            raise UserError(f"{path}: cannot be written: a folder has the file's name")
+
+
+def check_space(sizes: dict[Path, int]) -> None:
+    """Finds out whether files will fit on the disk, the largest beside the one it replaces.
+
+    Args:
+        sizes: bytes of each file that will be written, in folders that exist.
+
+    Raises:
+        UserError: they will not fit.
+    """
+    there = sum(path.stat().st_size for path in sizes if path.is_file())
+    needed = sum(sizes.values()) + max(sizes.values()) - there
+    folder = next(iter(sizes)).parent
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{folder}: {free / 1e6:,.0f} MB are free, the training needs {needed / 1e6:,.0f} MB "
+            f"for {', '.join(path.name for path in sizes)}: make room, or name a folder elsewhere "
+            "with --output-dir"
+        )

@@ -1,4 +1,7 @@
-"""Console, log files, metrics lines and progress bars; rank 0 alone speaks to the user."""
+"""Console, log files, metrics lines and progress bars; rank 0 alone speaks to the user.
+
+Modules log with `logging.getLogger(__name__)`; here is where their lines go.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,27 @@ import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
 from utils.system import distributed
-from utils.system.errors import UserError
-from utils.system.files import replacing
+from utils.system.errors import UserError, reason
+from utils.system.files import atomic_write
+
+_PACKAGES = ("utils", "models")
 
 
 class _Console(logging.Handler):
     """Writes above a progress bar instead of through it, and at once where output is piped."""
 
+    def __init__(self, stream: TextIO):
+        super().__init__()
+        self._stream = stream
+
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record))
-        sys.stdout.flush()
+        tqdm.write(self.format(record), file=self._stream)
+        self._stream.flush()
 
 
 class _LogFile(logging.FileHandler):
@@ -35,11 +44,16 @@ class _LogFile(logging.FileHandler):
 
 
 def _not_written(path: Path, error: OSError) -> UserError:
-    return UserError(f"{path}: cannot be written: {error.strerror or error}")
+    return UserError(f"{path}: cannot be written: {reason(error)}")
 
 
-def open_log(path: Path) -> logging.Logger:
-    """A logger that appends to files and, on rank 0 alone, writes to the console.
+def log_to_console(json: bool) -> None:
+    """Lines go to the console as they are; to stderr where stdout is for a JSON document alone."""
+    _use([_Console(sys.stderr if json else sys.stdout)], "%(message)s")
+
+
+def log_to_files(path: Path) -> None:
+    """Lines are appended to files and, on rank 0 alone, go to the console, with the time before.
 
     Args:
         path: rank 0's file. Where there are several ranks, each also has one of its own beside
@@ -48,21 +62,12 @@ def open_log(path: Path) -> logging.Logger:
     Raises:
         UserError: the file cannot be written.
     """
-    logger = logging.getLogger("hashnet")
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
     handlers: list[logging.Handler] = []
-    if distributed.is_first():
-        handlers += [_log_file(path), _Console()]
+    if distributed.is_main_process():
+        handlers += [_log_file(path), _Console(sys.stdout)]
     if distributed.world_size() > 1:
         handlers.append(_log_file(path.with_stem(f"{path.stem}_rank{distributed.rank()}")))
-    for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-        logger.addHandler(handler)
-    return logger
+    _use(handlers, "%(asctime)s %(message)s")
 
 
 def _log_file(path: Path) -> logging.Handler:
@@ -73,6 +78,18 @@ def _log_file(path: Path) -> logging.Handler:
         raise _not_written(path, error) from error
 
 
+def _use(handlers: list[logging.Handler], line: str) -> None:
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter(line, "%Y-%m-%d %H:%M:%S"))
+    for package in _PACKAGES:
+        logger = logging.getLogger(package)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        for handler in logger.handlers:
+            handler.close()
+        logger.handlers = list(handlers)
+
+
 def append_metrics(path: Path, values: dict[str, Any]) -> None:
     """Appends one line of JSON to a file, on rank 0 alone; the file is replaced whole.
 
@@ -81,11 +98,11 @@ def append_metrics(path: Path, values: dict[str, Any]) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    if not distributed.is_first():
+    if not distributed.is_main_process():
         return
     before = path.read_bytes() if path.is_file() else b""
     whole = before[: before.rfind(b"\n") + 1]
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(whole + json.dumps(values).encode() + b"\n")
 
 
@@ -97,5 +114,5 @@ def progress(items: Iterable, doing: str, done: int = 0) -> Iterable:
         doing: what the bar says.
         done: how many were done before.
     """
-    disable = None if distributed.is_first() else True
+    disable = None if distributed.is_main_process() else True
     return tqdm(items, desc=doing, initial=done, leave=False, dynamic_ncols=True, disable=disable)

@@ -14,7 +14,7 @@ from pathlib import Path
 from utils.system.errors import UserError
 
 
-def start_paddle(cpu_threads: int = 0, processes: int = 0) -> None:
+def setup_paddle(cpu_threads: int = 0, processes: int = 0) -> None:
     """Imports Paddle with its CPU maths set up; call it before anything else imports Paddle.
 
     Paddle reads these settings once: it uses 1 thread unless OMP_NUM_THREADS is set, and the MKL
@@ -35,7 +35,7 @@ def start_paddle(cpu_threads: int = 0, processes: int = 0) -> None:
     if _has_avx2_amd():
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
     # By default a thread that has no more maths to do keeps its core busy for 200 ms, which the
-    # threads that decode pictures miss: encoding was slower by a tenth to a fifth.
+    # threads that decode images miss: encoding was slower by a tenth to a fifth.
     os.environ.setdefault("KMP_BLOCKTIME", "0")
     os.environ.setdefault("GLOG_minloglevel", "2")
     # For processes that this one starts; here the block below is silent. A rank that ends at once
@@ -64,7 +64,7 @@ def keep_sigterm() -> None:
 
 
 def usable_cores() -> int:
-    """Cores this process may run on."""
+    """Cores this process may use; a container or `taskset` may grant fewer than there are."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -78,6 +78,11 @@ def cores_for_each(processes: int = 0) -> int:
     """
     sharing = processes or int(os.environ.get("PADDLE_LOCAL_SIZE", 1))
     return max(1, usable_cores() // sharing)
+
+
+def maths_threads() -> int:
+    """Threads for CPU maths, as `setup_paddle` has set them."""
+    return int(os.environ.get("OMP_NUM_THREADS", 1))
 
 
 def has_launcher() -> bool:
@@ -95,9 +100,7 @@ def usable_gpus() -> int:
 
 def _has_avx2_amd() -> bool:
     cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.is_file():
-        return False
-    text = cpuinfo.read_text(errors="replace")
+    text = cpuinfo.read_text(errors="replace") if cpuinfo.is_file() else ""
     return "AuthenticAMD" in text and "avx2" in text
 
 

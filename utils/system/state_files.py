@@ -1,74 +1,116 @@
-"""Paddle's state files (.pdparams, .pdopt, .pdstates): whole when written, strict when read."""
+"""Weights and training states on disk: Paddle's pickles read strictly, our .npz without pickles."""
 
 from __future__ import annotations
 
+import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
 
-from utils.system.errors import UserError, first_line
-from utils.system.files import replacing
+from utils.system.errors import UserError
+from utils.system.files import atomic_write, open_untrusted
 from utils.system.pickles import RefusedPickle, load_plain
 
+WEIGHTS, OPTIMIZER, TRAINING = ".pdparams", ".pdopt", ".npz"
+MAX_STATE = 1 << 36
+"""Bytes of a state file, at most."""
 _CUT_UP = "UnpackBigParamInfor@@"
 _INTERNAL_NAMES = "StructuredToParameterName@@"
+_RECORD = "record"
 
 
-def with_ending(prefix: str | os.PathLike, ending: str) -> Path:
-    """`output/weights_64` → `output/weights_64.pdparams`; a path that ends so stays as it is."""
+def find_state(prefix: str | os.PathLike, *endings: str) -> Path:
+    """`output/weights_64` → the file of that name that is there; a path with an ending stays.
+
+    Args:
+        prefix: a path with or without its ending.
+        endings: in the order of preference; the first one is named where no file is there.
+    """
     text = os.fspath(prefix)
-    return Path(text if text.endswith(ending) else text + ending)
-
-
-def write_state(path: Path, state: dict[str, Any], alone: bool = False) -> None:
-    """Writes a state dict in Paddle's format; see `utils.system.files.replacing`."""
-    with replacing(path, alone) as temporary:
-        paddle.save(state, str(temporary))
+    if text.endswith(endings):
+        return Path(text)
+    paths = [Path(text + ending) for ending in endings]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def read_state(path: Path, expected: str) -> dict[str, Any]:
-    """Reads a state dict; its tensors come as NumPy arrays.
+    """Reads a state dict of Paddle's format; its tensors come as NumPy arrays.
 
     Args:
         path: the file.
-        expected: what it should hold, for the message, such as 'trained weights'.
+        expected: what it should hold, for the message, such as 'a file of trained weights'.
 
     Raises:
         UserError: the file is missing, is not a state dict, or asks for anything else than one
             needs (`utils.system.pickles`); then nothing of it was run.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: missing; expected a file of {expected}")
-    try:
-        with path.open("rb") as file:
-            state = load_plain(file)
-        if isinstance(state, dict):
-            return _as_paddle_means(state)
-    except RefusedPickle as error:
-        raise UserError(f"{path}: refused: the file {error}") from error
-    except Exception as error:  # what a broken pickle raises is not limited to a few kinds
-        raise UserError(f"{path}: not a file of {expected}: {first_line(error)}") from error
-    raise UserError(f"{path}: expected {expected}, found {type(state).__name__}")
+    with open_untrusted(path, expected, MAX_STATE) as file:
+        try:
+            state = load_plain(file.read())
+        except RefusedPickle as error:
+            raise UserError(f"{path}: refused: the file {error}") from error
+        if not isinstance(state, dict):
+            raise ValueError(f"found {type(state).__name__}")
+        for name, whole in state.pop(_CUT_UP, {}).items():  # large tensors, as `paddle.save` cuts
+            slices = [state.pop(part) for part in whole["slices"]]
+            state[name] = np.concatenate(slices).reshape(tuple(whole["OriginShape"]))
+        state.pop(_INTERNAL_NAMES, None)
+        return {name: _without_internal_name(value) for name, value in state.items()}
 
 
-def _as_paddle_means(state: dict[str, Any]) -> dict[str, Any]:
-    """What `paddle.save` has written a state dict as → the state dict, its tensors as arrays."""
-    for name, whole in state.pop(_CUT_UP, {}).items():
-        slices = [state.pop(part) for part in whole["slices"]]
-        state[name] = np.concatenate(slices).reshape(whole["OriginShape"])
-    state.pop(_INTERNAL_NAMES, None)
-    return {name: _without_names(value) for name, value in state.items()}
+def _without_internal_name(value: Any) -> Any:
+    is_pair = isinstance(value, (list, tuple)) and len(value) == 2
+    return value[1] if is_pair and isinstance(value[1], np.ndarray) else value
 
 
-def _without_names(value: Any) -> Any:
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], np.ndarray):
-        return value[1]  # a tensor: its internal name and its content
-    if isinstance(value, dict):
-        return {name: _without_names(part) for name, part in value.items()}
-    return [_without_names(part) for part in value] if isinstance(value, list) else value
+def write_training_state(
+    path: Path, parts: dict[str, dict[str, np.ndarray]], record: dict[str, Any]
+) -> None:
+    """Writes a training state as one .npz file, whole or not at all.
+
+    Args:
+        path: the file.
+        parts: such as 'network' and 'optimizer', each name → array.
+        record: everything else, in JSON values.
+
+    Raises:
+        UserError: the file cannot be written; what was there stays.
+    """
+    arrays = {
+        f"{part}/{name}": array for part, known in parts.items() for name, array in known.items()
+    }
+    arrays[_RECORD] = np.frombuffer(json.dumps(record).encode(), np.uint8)
+    with atomic_write(path, alone=True) as temporary:
+        np.savez(temporary, **arrays)
+
+
+def read_training_state(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
+    """Reads what `write_training_state` wrote; the zip format's checksums tell damage.
+
+    Raises:
+        UserError: the file is missing, damaged or not a training state.
+    """
+    expected = "a training state"
+    with open_untrusted(path, expected, MAX_STATE) as file:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            size = sum(member.file_size for member in members)
+            if any(m.compress_type for m in members) or size > os.fstat(file.fileno()).st_size:
+                raise ValueError("its parts are compressed or overlap")
+        with np.load(file, allow_pickle=False) as found:
+            arrays = dict(found)
+        record = json.loads(arrays.pop(_RECORD).tobytes())
+        if not isinstance(record, dict):
+            raise ValueError("its record is no JSON object")
+        parts: dict[str, dict[str, np.ndarray]] = {}
+        for full_name, array in arrays.items():
+            part, _, name = full_name.partition("/")
+            parts.setdefault(part, {})[name] = array
+        return parts, record
 
 
 def assign_strictly(
@@ -83,18 +125,19 @@ def assign_strictly(
         partial: beginnings of the names that `state` leaves alone.
 
     Raises:
-        UserError: names or shapes differ.
+        UserError: names or shapes differ, or a value is no array of real numbers.
     """
     parameters = {n: p for n, p in layer.state_dict().items() if not n.startswith(partial)}
     missing = sorted(parameters.keys() - state.keys())
-    surplus = sorted(state.keys() - parameters.keys())
+    surplus = sorted(map(str, state.keys() - parameters.keys()))
     if missing or surplus:
         found = [f"missing: {', '.join(missing)}"] if missing else []
-        found += [f"unknown: {', '.join(map(str, surplus))}"] if surplus else []
+        found += [f"unknown: {', '.join(surplus)}"] if surplus else []
         raise UserError(f"{source}: not weights of this network; {'; '.join(found)}")
     for name, parameter in parameters.items():
-        shape, wanted = list(np.shape(state[name])), list(parameter.shape)
-        if shape != wanted:
-            raise UserError(f"{source}: {name} is {shape}, the network's is {wanted}")
+        array, wanted = state[name], tuple(parameter.shape)
+        if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.shape != wanted:
+            shape = list(array.shape) if isinstance(array, np.ndarray) else type(array).__name__
+            raise UserError(f"{source}: {name} is {shape}, the network's is {list(wanted)}")
     for name, parameter in parameters.items():
-        parameter.set_value(np.asarray(state[name]).astype(np.float32))
+        parameter.set_value(state[name].astype(np.float32))

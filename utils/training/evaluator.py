@@ -1,4 +1,4 @@
-"""Evaluation of trained weights: all metrics, the protocol, the database's codes."""
+"""Evaluation: MAP of the network that is trained, and all metrics of trained weights (--eval)."""
 
 from __future__ import annotations
 
@@ -11,118 +11,216 @@ from typing import Any
 import numpy as np
 import paddle
 
-from utils.config.options import Config
-from utils.datasets import Split, own_rows
-from utils.datasets.bad_images import Troubles
-from utils.datasets.info import read_card
-from utils.inference.encoder import identity_of, keep_codes, left_out_of, provenance
-from utils.metrics import RetrievalMetrics, evaluate_retrieval
+from models import HashNet
+from utils.config import Config
+from utils.datasets import Split, positions_in_database
+from utils.datasets.loader import BadImageReport
+from utils.engine import StopFlag
+from utils.inference import database as database_codes
+from utils.inference.encoder import (
+    Encoded,
+    Encoder,
+    build_backend,
+    fingerprint,
+    left_out_of,
+)
+from utils.metrics import RetrievalMetrics, evaluate_retrieval, mean_average_precision
 from utils.metrics.plots import draw_curves, read_runs
+from utils.metrics.relevance import relevant_share
 from utils.system import distributed
 from utils.system.errors import UserError
-from utils.system.files import replacing
-from utils.training import checkpoint
-from utils.training.common import (
-    build_encoder,
-    build_loading,
-    build_network,
-    default_weights,
-    rows_to_exclude,
-    test_and_database,
-    transform_of,
-)
+from utils.system.files import check_writable, write_text
+from utils.system.logger import log_to_files
+from utils.system.runtime import choose_device
+
+_log = logging.getLogger(__name__)
 
 
-def evaluate_weights(config: Config, log: logging.Logger, logs: Path) -> None:
+class Evaluator:
+    """Scores a network again and again on the same queries and database.
+
+    Args:
+        encoder: encodes with the network that is trained.
+        queries: n_q queries.
+        database: n database images.
+        topk: K of MAP@K; -1: all.
+        exclude_self: a query that stands in the database is left out of its own ranking.
+    """
+
+    def __init__(
+        self, encoder: Encoder, queries: Split, database: Split, topk: int, exclude_self: bool
+    ):
+        self._encoder, self._queries, self._database = encoder, queries, database
+        self._topk, self._exclude_self = topk, exclude_self
+        self._bad_images = BadImageReport()
+        warn_of_queries_in_database(queries, database, exclude_self)
+
+    def chance(self) -> float:
+        """The MAP of a random order: the mean share of relevant database images."""
+        exclude = excluded_positions(self._queries, self._database, self._exclude_self)
+        return relevant_share(self._queries.labels, self._database.labels, exclude)
+
+    def evaluate(self, stop: StopFlag | None = None) -> dict[str, Any]:
+        """MAP@K, the same on every rank; all ranks call it together.
+
+        Args:
+            stop: asked before each batch.
+
+        Returns:
+            `map`; `left_out`, what is wrong with images of each split that the score leaves out;
+            `evaluation_seconds`.
+
+        Raises:
+            Interrupted: `stop` was agreed on.
+        """
+        begin = time.perf_counter()
+        queries, database = self._encoder.encode(self._queries, self._database, stop=stop)
+        left_out = report_left_out(self._bad_images, queries, database)
+        value = distributed.compute_on_main_process(
+            lambda: mean_average_precision(
+                queries.codes,
+                queries.split.labels,
+                database.codes,
+                database.split.labels,
+                self._topk,
+                exclude=excluded_positions(queries.split, database.split, self._exclude_self),
+            )
+        )
+        seconds = time.perf_counter() - begin
+        return {"map": value, "left_out": left_out, "evaluation_seconds": seconds}
+
+
+def excluded_positions(queries: Split, database: Split, exclude_self: bool) -> np.ndarray | None:
+    """The database position that each query leaves out: [n_q] int64, -1 for none; None: nobody."""
+    return positions_in_database(queries, database) if exclude_self else None
+
+
+def warn_of_queries_in_database(queries: Split, database: Split, exclude_self: bool) -> int:
+    """Warns of queries that stand in the database, where each finds itself; returns how many."""
+    inside = int((positions_in_database(queries, database) >= 0).sum())
+    if inside:
+        does = (
+            "each is left out of its own ranking"
+            if exclude_self
+            else "each finds itself; --exclude_self leaves it out of its own ranking"
+        )
+        _log.warning(f"{inside} of {len(queries)} queries stand in the database: {does}")
+    return inside
+
+
+def report_left_out(bad_images: BadImageReport, *encoded: Encoded) -> dict[str, list[str]]:
+    """Warns of images that have no codes; returns what is wrong with them, by the split's name."""
+    left_out = left_out_of(*encoded)
+    for name, problems in left_out.items():
+        bad_images.warn(problems, f"images of {name} are left out")
+    return left_out
+
+
+def start_run(config: Config, log_file: Path, seed: int) -> None:
+    """Opens the log and chooses the device, on every rank.
+
+    Raises:
+        UserError: a folder cannot be written, or there is no such device.
+    """
+    if distributed.is_main_process():
+        check_writable(config.output_dir)
+        check_writable(log_file.parent)
+    log_to_files(log_file)
+    device = choose_device(config.device)
+    _log.info(
+        f"Device: {device}, Paddle {paddle.__version__}, seed {seed}, "
+        f"rank {distributed.rank()} of {distributed.world_size()}"
+    )
+    paddle.seed(config.seed)  # one for all ranks, so that their first weights are the same
+
+
+def evaluate(config: Config) -> int:
     """Scores trained weights on the queries and the database, and keeps the database's codes.
 
     Writes `metrics_{bit}.json` and, where matplotlib is installed, `curves_{bit}.png`.
 
-    Args:
-        config: the run's settings.
-        log: the run's log.
-        logs: folder of the metrics and the figure.
+    Returns:
+        The exit status, 0.
 
     Raises:
-        UserError: weights, lists or pictures are missing or wrong.
+        UserError: weights, lists or images are missing or wrong, or a file cannot be written.
     """
-    card = read_card(config.dataset)
-    queries, database = test_and_database(config, card)
-    network = build_network(config.bit)
-    weights = checkpoint.load_weights(default_weights(config), network)
-    log.info(f"----- Pretrained: Load model state from {weights}")
-    log.info(f"test {len(queries)}")
-    log.info(f"database {len(database)}")
-    transform = transform_of(config, card)
-    loading = build_loading(config, transform, [queries, database], log.info)
-    encoder = build_encoder(config, network, transform, loading)
+    paths = config.paths
+    start_run(config, paths.test_log, config.seed)
+    queries, database = config.splits("test", "database")
+    network = HashNet(config.bit)
+    weights = fingerprint(network.load_weights(config.weights))
+    _log.info(f"test {len(queries)}")
+    _log.info(f"database {len(database)}")
+    transform = config.transform()
+    encoder = Encoder(
+        build_backend(network, config.crop_size, config.encoder, config.precision),
+        transform,
+        config.batch_size,
+        config.loader_options(transform),
+        weights,
+    )
     begin = time.perf_counter()
-    with encoder:
-        coded_queries, coded_database = encoder.encode(queries), encoder.encode(database)
+    coded_queries, coded_database = encoder.encode(queries, database)
     encoded = time.perf_counter()
     queries, database = coded_queries.split, coded_database.split
-    left_out = left_out_of(coded_queries, coded_database)
-    Troubles(loading, log).left_out(left_out)
-    exclude = rows_to_exclude(queries, database, config.exclude_self, log)
+    left_out = report_left_out(BadImageReport(), coded_queries, coded_database)
+    inside = warn_of_queries_in_database(queries, database, config.exclude_self)
+    exclude = excluded_positions(queries, database, config.exclude_self)
     known = (coded_queries.codes, queries.labels, coded_database.codes, database.labels)
-    metrics = distributed.first_computes(
+    metrics = distributed.compute_on_main_process(
         lambda: evaluate_retrieval(*known, config.topK, exclude=exclude)
     )
-    if not distributed.is_first():  # the rest is files
-        return
-    seconds = {"encoding": encoded - begin, "metrics": time.perf_counter() - encoded}
-    made_from = provenance(encoder, database, identity_of(weights))
-    codes_file = Path(config.output_dir, f"database_code_{config.bit}.npy")
-    keep_codes(codes_file, coded_database, made_from)
-    log.info(f"Database codes: {codes_file}")
-    record = {
-        "dataset": card.name,
-        **metrics.as_dict(),
-        "protocol": _protocol(config, queries, database, made_from),
-        "left_out": left_out,
-        "versions": {"paddle": paddle.__version__, "numpy": np.__version__},
-        "seconds": seconds,
-    }
-    _write_metrics(record, logs / f"metrics_{config.bit}.json", log)
-    _log_summary(metrics, log)
-    log.info(f"EVAL-{config.model}, bit:{config.bit}, dataset:{card.name}, MAP:{metrics.map:.3f}")
+    if distributed.is_main_process():  # the rest is files
+        made_from = encoder.provenance(database)
+        database_codes.save(paths.database_codes, coded_database, made_from)
+        _log.info(f"Database codes: {paths.database_codes}")
+        record = {
+            "dataset": config.info.name,
+            **metrics.as_dict(),
+            "protocol": {
+                "queries": {**queries.origin, "rows": len(queries)},
+                "database": {**database.origin, "rows": len(database)},
+                "topK": config.topK,
+                "ties": "database order",
+                "exclude_self": config.exclude_self,
+                "queries_in_database": inside,
+                **weights,
+                "transform": made_from["transform"],
+                "precision": made_from["precision"],
+            },
+            "left_out": left_out,
+            "versions": {"paddle": paddle.__version__, "numpy": np.__version__},
+            "seconds": {"encoding": encoded - begin, "metrics": time.perf_counter() - encoded},
+        }
+        _write_metrics(record, paths.metrics, paths.curves)
+        _log_summary(metrics)
+    _log.info(
+        f"EVAL-{config.model}, bit:{config.bit}, dataset:{config.info.name}, MAP:{metrics.map:.3f}"
+    )
+    distributed.barrier()  # no rank leaves while rank 0 writes
+    return 0
 
 
-def _protocol(
-    config: Config, queries: Split, database: Split, made_from: dict[str, str]
-) -> dict[str, Any]:
-    """What the numbers are of, in JSON values."""
-    return {
-        "queries": {**queries.origin, "rows": len(queries)},
-        "database": {**database.origin, "rows": len(database)},
-        "topK": config.topK,
-        "ties": "database order",
-        "exclude_self": config.exclude_self,
-        "queries_in_database": int((own_rows(queries, database) >= 0).sum()),
-        **{key: made_from[key] for key in ("weights", "weights_sha256", "transform", "precision")},
-    }
-
-
-def _write_metrics(record: dict, path: Path, log: logging.Logger) -> None:
+def _write_metrics(record: dict[str, Any], path: Path, figure: Path) -> None:
+    # A line a key, since the curves are long.
     lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items()]
-    with replacing(path) as temporary:  # a line a key, since the curves are long
-        temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-    log.info(f"Metrics: {path}")
-    figure = path.with_name(f"curves_{record['bit']}.png")
+    write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
+    _log.info(f"Metrics: {path}")
     try:
         draw_curves(read_runs(path.parent, record["dataset"]), figure)
-        log.info(f"Figure: {figure}")
+        _log.info(f"Figure: {figure}")
     except UserError as error:  # the numbers are written; the figure is an extra
-        log.warning(f"No figure: {error}")
+        _log.warning(f"No figure: {error}")
 
 
-def _log_summary(metrics: RetrievalMetrics, log: logging.Logger) -> None:
-    log.info(
+def _log_summary(metrics: RetrievalMetrics) -> None:
+    _log.info(
         f"MAP@{metrics.topk}: {metrics.map:.4f} (ties averaged: {metrics.map_tie_averaged:.4f}), "
         f"chance: {metrics.chance:.4f}, P@H<=2: {metrics.precision_within_radius_2:.4f}"
     )
     if metrics.queries_without_relevant:
-        log.warning(
-            f"{metrics.queries_without_relevant} queries share a label with no database picture; "
+        _log.warning(
+            f"{metrics.queries_without_relevant} queries share a label with no database image; "
             "they count 0"
         )

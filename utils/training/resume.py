@@ -1,11 +1,32 @@
-"""What a training computes, as its settings tell it: what of that changes where one goes on."""
+"""Resume: what a saved training must have in common with this run, and where it goes on."""
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import paddle
+
+from models import HashNet
+from utils.config import Config
+from utils.loss import HashNetLoss
 from utils.lr_scheduler import scaled_learning_rate
+from utils.optimizer import OPTIMIZER_SLOTS
+from utils.system import distributed
 from utils.system.errors import UserError
+from utils.system.state_files import (
+    OPTIMIZER,
+    TRAINING,
+    WEIGHTS,
+    assign_strictly,
+    find_state,
+    read_state,
+    read_training_state,
+)
+from utils.training.checkpoint import Progress
 
 RECIPE = (
     *("model", "seed", "num_class", "crop_size", "resize_size", "fast_decode"),
@@ -18,110 +39,198 @@ RECIPE = (
 number of epochs, which may grow, nor how often is evaluated and saved, nor the machine: device,
 threads, cache, folders.
 """
+_log = logging.getLogger(__name__)
+
+
+def resume(
+    config: Config,
+    settings: dict[str, Any],
+    network: HashNet,
+    optimizer: paddle.optimizer.Optimizer,
+    criterion: HashNetLoss,
+) -> Progress:
+    """Sets the parts of a training to what `--resume` names; the same on every rank.
+
+    Args:
+        config: the run's settings.
+        settings: the same as they are saved, to be compared.
+        network: changed in place.
+        optimizer: changed in place.
+        criterion: its bank is changed in place.
+
+    Returns:
+        How far the training had come.
+
+    Raises:
+        UserError: the state is missing, broken or of another network, was trained with other
+            settings and `force_resume` is not set, or `--last-epoch` contradicts it.
+    """
+    path = find_state(config.resume, TRAINING, WEIGHTS)
+    if path.suffix == WEIGHTS:
+        return _resume_weights(config, path, network, optimizer)
+    parts, record = read_training_state(path)
+    try:
+        progress = _progress_of(record["progress"])
+        saved = _settings_of(record["settings"], settings)
+        schedule = {"last_epoch": int(record["schedule"]["last_epoch"])}
+        schedule["last_lr"] = float(record["schedule"]["last_lr"])
+        rank = distributed.rank()
+        bank = parts.get(f"bank_{rank}", parts["bank_0"])
+        state, kept = parts["network"], parts["optimizer"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not a training state: {error!r} is wrong or missing") from error
+    if config.last_epoch not in (0, progress.epoch):
+        raise UserError(f"--last-epoch {config.last_epoch}: {path} says {progress.epoch} epochs")
+    _compare(saved, settings, config)
+    assign_strictly(network, state, str(path))
+    assign_strictly(criterion, bank, str(path))
+    _restore_optimizer(optimizer, network, {**kept, "LR_Scheduler": schedule}, path)
+    _log.info(f"----- Resume: Load model, optimizer and state from {path}")
+    if progress.step and samples_per_step(saved) != samples_per_step(settings):
+        _log.warning(
+            f"Epoch {progress.epoch + 1} begins anew: its {progress.step} steps were of "
+            f"{samples_per_step(saved)} images, now a step has {samples_per_step(settings)}"
+        )
+        progress = replace(progress, step=0, losses=(), counts=())
+    best = config.paths.weights
+    if progress.best_epoch and not best.is_file():
+        _log.warning(f"{best} is not there: the best MAP is sought anew from here")
+        progress = replace(progress, best_map=Progress.best_map, best_epoch=0)
+    return progress
+
+
+def _resume_weights(
+    config: Config, path: Path, network: HashNet, optimizer: paddle.optimizer.Optimizer
+) -> Progress:
+    """Goes on with the published code's two files, which do not tell the epoch."""
+    if not config.last_epoch and path.is_file():
+        raise UserError(
+            f"{path.with_suffix(TRAINING)}: missing; --last-epoch N says how many epochs were "
+            f"trained, where only {path.name} and its {OPTIMIZER} are there"
+        )
+    assign_strictly(network, read_state(path, "a file of trained weights"), str(path))
+    optimizer_path = path.with_suffix(OPTIMIZER)
+    state = read_state(optimizer_path, "a file of the optimizer's state")
+    _restore_optimizer(optimizer, network, state, optimizer_path)
+    _log.info(f"----- Resume: Load model, optimizer and state from {path}")
+    return Progress(epoch=config.last_epoch)
+
+
+def _progress_of(saved: dict[str, Any]) -> Progress:
+    progress = Progress(**saved)
+    numbers = (progress.epoch, progress.best_epoch, progress.step, *progress.counts)
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError("progress in other than whole numbers from 0")
+    losses = tuple(float(loss) for loss in progress.losses)
+    best = progress.best_map
+    if len(losses) != len(progress.counts) or not np.isfinite([best, *losses]).all():
+        raise ValueError("progress that does not fit together")
+    return replace(progress, losses=losses, counts=tuple(progress.counts))
+
+
+def _settings_of(saved: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    for name in ("batch_size", "learning_rate", "sampling", "ranks", "data"):
+        if type(saved[name]) is not type(now[name]):
+            raise ValueError(name)
+    return saved
+
+
+def _restore_optimizer(
+    optimizer: paddle.optimizer.Optimizer,
+    network: paddle.nn.Layer,
+    state: dict[str, Any],
+    path: Path,
+) -> None:
+    # Paddle itself would notice a missing entry at the first step, and a surplus one never.
+    kind = type(optimizer).__name__
+    for parameter in network.parameters():
+        for slot in OPTIMIZER_SLOTS[kind]:
+            name = f"{parameter.name}_{slot}_0"
+            if np.shape(state.get(name)) != tuple(parameter.shape):
+                raise UserError(
+                    f"{path}: not the state of {kind} for this network: no {name} of the shape "
+                    f"{list(parameter.shape)} in it"
+                )
+    if "LR_Scheduler" not in state:
+        raise UserError(f"{path}: not an optimizer's state: no LR_Scheduler in it")
+    optimizer.set_state_dict(state)
+
+
+def _compare(saved: dict[str, Any], settings: dict[str, Any], config: Config) -> None:
+    changed = differences(saved, settings)
+    if changed and not config.force_resume:
+        raise UserError(
+            f"--resume {config.resume}: another training than the saved one: "
+            f"{'; '.join(changed)}; --force-resume goes on with the new settings"
+        )
+    for difference in changed:
+        _log.warning(f"Another setting than before: {difference}")
+    change = change_of_ranks(saved, settings)
+    if change:
+        _log.warning(change)
 
 
 def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What a training computes otherwise than the saved one that it takes up.
+    """Differences between this run's settings and the saved training's that change the result.
 
-    The number of processes is not among it: a training may go on with another one
+    The number of ranks is not among them: a training may go on with another one
     (`change_of_ranks`).
 
     Args:
-        saved: settings of the saved training by name, `ranks` (how many trained) and `data`
-            (what its data was: name → text). What an earlier version did not save is not compared.
-        now: the same of this run, complete.
+        saved: `checkpoint.run_settings` of the saved training. What is missing is not compared.
+        now: the same of this run.
 
     Returns:
         A line for each difference.
-
-    Raises:
-        UserError: what was saved are no settings.
     """
-    for name in ("batch_size", "learning_rate", "sampling", "ranks", "data"):
-        if name in saved and type(saved[name]) is not type(now[name]):
-            raise UserError(f"the saved state's {name} is {saved[name]!r}")
-    names = [*RECIPE, *_sampling_settings(saved, now)]
-    data = saved.get("data") or {}
-    if not data:
-        names.append("dataset")
+    names = list(RECIPE)
+    if saved["ranks"] > 1 and now["ranks"] > 1:  # of one rank, both samplings are the same
+        names.append("sampling")
+    if samples_per_step(saved) != samples_per_step(now) or now["sampling"] == "replicate":
+        names.append("batch_size")
     changed = [
         f"{name} is {now[name]}, the saved training had {saved[name]}"
         for name in names
         if name in saved and saved[name] != now[name]
     ]
     return changed + [
-        f"the {name} is {value}, the saved training had {data[name]}"
+        f"the {name} is {value}, the saved training had {saved['data'][name]}"
         for name, value in now["data"].items()
-        if name in data and data[name] != value
+        if name in saved["data"] and saved["data"][name] != value
     ]
 
 
-def _sampling_settings(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    if "sampling" not in saved:
-        return ["batch_size"]
-    names = []
-    if saved["ranks"] > 1 and now["ranks"] > 1:  # of one rank, both samplings are the same
-        names.append("sampling")
-    if pictures_of_a_walk(saved) != pictures_of_a_walk(now) or now["sampling"] == "replicate":
-        names.append("batch_size")
-    return names
-
-
-def pictures_of_a_walk(settings: dict[str, Any]) -> int:
-    """Pictures by which a step comes forward in an epoch's order; `ranks` is among the settings.
+def samples_per_step(settings: dict[str, Any]) -> int:
+    """Images by which a step comes forward in an epoch's order.
 
     With `replicate` each rank walks an order of its own.
     """
-    shared = settings.get("sampling", "shard") == "shard"
+    shared = settings["sampling"] == "shard"
     return settings["batch_size"] * (settings["ranks"] if shared else 1)
 
 
-def change_of_ranks(saved: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """What another number of ranks, or another sampling, changes; None where nothing does.
+def effective_batch_and_rate(settings: dict[str, Any]) -> tuple[int, float]:
+    """Images that all ranks see in a step, and the rate of the first epoch."""
+    images = settings["batch_size"] * settings["ranks"]
+    return images, scaled_learning_rate(settings["learning_rate"], images)
 
-    Args:
-        saved: as for `differences`.
-        now: as for `differences`.
-    """
-    if "sampling" not in saved:
-        return None
+
+def change_of_ranks(saved: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """What another number of ranks, or another sampling, changes; None where nothing does."""
     before, here = (saved["ranks"], saved["sampling"]), (now["ranks"], now["sampling"])
     if before == here or before[0] == here[0] == 1:
         return None
-    pictures, rate = step_of(now)
-    pictures_before, rate_before = step_of(saved)
+    images, rate = effective_batch_and_rate(now)
+    images_before, rate_before = effective_batch_and_rate(saved)
+    if now["sampling"] == "shard" or now["ranks"] == 1:
+        order = "images come in the order of the seed, dropout draws otherwise, one bank"
+    else:
+        kept = saved["ranks"] if saved["sampling"] == "replicate" else 1
+        own = f"ranks from {kept} begin with rank 0's"
+        banks = "every rank has its bank" if kept >= now["ranks"] else own
+        order = f"each rank walks the whole training set in an order of its own, {banks}"
     return (
         f"The saved state is of {before[0]} rank(s) ({before[1]}), this run has {here[0]} "
-        f"({here[1]}): pictures a step {pictures_before} → {pictures}, base rate "
-        f"{rate_before:g} → {rate:g}; {_order_and_banks(before, here)}"
+        f"({here[1]}): images a step {images_before} → {images}, base rate "
+        f"{rate_before:g} → {rate:g}; {order}"
     )
-
-
-def step_of(settings: dict[str, Any]) -> tuple[int, float]:
-    """Pictures that all ranks see in a step, and the rate of the first epoch."""
-    pictures = settings["batch_size"] * settings["ranks"]
-    return pictures, scaled_learning_rate(settings["learning_rate"], pictures)
-
-
-def _order_and_banks(before: tuple[int, str], now: tuple[int, str]) -> str:
-    ranks, sampling = now
-    if sampling == "shard" or ranks == 1:
-        return "pictures come in the order of the seed, dropout draws otherwise, one bank"
-    kept = before[0] if before[1] == "replicate" else 1
-    banks = "every rank has its bank" if kept >= ranks else f"ranks from {kept} begin with rank 0's"
-    return f"each rank walks the whole training set in an order of its own, {banks}"
-
-
-def step_after(step: int, before: int, now: int, rows: int) -> int:
-    """Where in an epoch's order a training goes on that comes forward by other steps.
-
-    Rounded down: a few pictures come twice, none is left out.
-
-    Args:
-        step: steps done.
-        before: pictures by which each came forward (`pictures_of_a_walk`).
-        now: pictures by which each will come forward.
-        rows: length of the order.
-    """
-    pictures = min(step * before, rows)
-    return -(-rows // now) if pictures == rows else pictures // now

@@ -6,7 +6,6 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,9 @@ import paddle
 from utils.codes import nearest
 from utils.codes.storage import load_codes
 from utils.datasets import Split
-from utils.datasets.transforms import Transform
-from utils.inference.backends import Coder
-from utils.inference.predictor import Machine
+from utils.inference.encoder import Encoder
+from utils.inference.predictor import PredictorOptions
+from utils.system.runtime import maths_threads
 
 TIMED_RUNS = 20
 """Batches that are timed, at least."""
@@ -25,53 +24,44 @@ MEBIBYTE = 2**20
 
 
 def time_stages(
-    coder: Coder,
-    transform: Transform,
-    queries: Split,
-    codes_file: Path,
-    machine: Machine,
-    warmup: int,
+    encoder: Encoder, queries: Split, codes_file: Path, options: PredictorOptions, warmup: int
 ) -> list[str]:
     """Times preprocessing, inference and postprocessing, batch by batch, one after the other.
 
     Args:
-        coder: runs the exported model.
-        transform: picture → the model's pixels.
-        queries: the pictures; they come again until 20 batches are timed.
+        encoder: transforms images and runs the exported model.
+        queries: the images; they come again until 20 batches are timed.
         codes_file: the database's codes, searched in the postprocessing.
-        machine: what the model runs on; its `batch_size` is the batches'.
+        options: what the model runs on; its `batch_size` is the batches'.
         warmup: batches before the timed ones.
 
     Returns:
         Lines of `name: value`; times in ms a batch.
     """
     database, _ = load_codes(codes_file)
-    size = machine.batch_size
+    size = options.batch_size
     batches = max(TIMED_RUNS, -(-len(queries) // size))
     seconds = np.zeros(3)
-    rows = 0
+    timed = 0
     for number in range(-warmup, batches):
-        chosen = [(rows + place) % len(queries) for place in range(size)]
-        pictures, before = _timed(
-            lambda chosen=chosen: np.stack([transform(queries.pictures.open(r)) for r in chosen])
-        )
-        codes, inside = _timed(lambda pictures=pictures: coder(pictures))
-        _, after = _timed(lambda codes=codes: nearest(codes, database, 1))
+        begin = time.perf_counter()
+        chosen = [(timed + place) % len(queries) for place in range(size)]
+        images = np.stack([encoder.transform(queries.images.open(index)) for index in chosen])
+        loaded = time.perf_counter()
+        codes = encoder.backend(images)
+        encoded = time.perf_counter()
+        nearest(codes, database, 1)
         if number >= 0:
-            seconds += (before, inside, after)
-            rows += size
-    return _report(machine, transform.crop_size, rows, seconds, batches)
+            seconds += (loaded - begin, encoded - loaded, time.perf_counter() - encoded)
+            timed += size
+    return _report(options, encoder.transform.crop_size, timed, seconds, batches)
 
 
-def _timed(work: Callable) -> tuple:
-    begin = time.perf_counter()
-    result = work()
-    return result, time.perf_counter() - begin
-
-
-def _report(machine: Machine, side: int, rows: int, seconds: np.ndarray, batches: int) -> list[str]:
+def _report(
+    options: PredictorOptions, side: int, images: int, seconds: np.ndarray, batches: int
+) -> list[str]:
     before, inside, after = 1000 * seconds / batches
-    gpu_rss = _gpu_rss() if machine.use_gpu else None
+    gpu_rss = _gpu_rss() if options.use_gpu else None
     sections = {
         "Env info": {"OS_version": platform.platform(), "python": platform.python_version()},
         "Paddle info": {
@@ -79,17 +69,17 @@ def _report(machine: Machine, side: int, rows: int, seconds: np.ndarray, batches
             "paddle_commit": paddle.version.commit,
         },
         "Conf info": {
-            "runtime_device": "gpu" if machine.use_gpu else "cpu",
+            "runtime_device": "gpu" if options.use_gpu else "cpu",
             "ir_optim": True,
-            "enable_tensorrt": machine.use_tensorrt,
-            "enable_mkldnn": machine.use_mkldnn and not machine.use_gpu,
-            "cpu_math_library_num_threads": machine.threads,
+            "enable_tensorrt": options.use_tensorrt,
+            "enable_mkldnn": options.use_mkldnn and not options.use_gpu,
+            "cpu_math_library_num_threads": options.cpu_threads or maths_threads(),
         },
-        "Model info": {"model_name": "HashNet", "precision": machine.precision},
+        "Model info": {"model_name": "HashNet", "precision": options.precision},
         "Data info": {
-            "batch_size": machine.batch_size,
+            "batch_size": options.batch_size,
             "input_shape": f"3,{side},{side}",
-            "data_num": rows,
+            "data_num": images,
         },
         "Perf info": {
             "cpu_rss(MB)": f"{_cpu_rss():.1f}",

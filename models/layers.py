@@ -1,0 +1,84 @@
+"""Layers around the network: bytes → its input, its output → packed codes, mixed precision."""
+
+from __future__ import annotations
+
+import paddle
+from paddle import nn
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+BITS_A_BYTE = 8
+
+
+class Normalize(nn.Layer):
+    """RGB bytes → (x / 255 - mean) / std with ImageNet's mean and deviation, channels first.
+
+    As a layer it moves to the device with the network and can be exported with it; bytes cross
+    to the device at a quarter of the size of floats.
+    """
+
+    def __init__(self):
+        super().__init__()
+        shape = [1, 3, 1, 1]
+        scale = [1 / (255 * std) for std in IMAGENET_STD]
+        shift = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD)]
+        self.register_buffer("scale", paddle.to_tensor(scale).reshape(shape), persistable=False)
+        self.register_buffer("shift", paddle.to_tensor(shift).reshape(shape), persistable=False)
+
+    def forward(self, images: paddle.Tensor) -> paddle.Tensor:
+        """Normalizes a batch.
+
+        Args:
+            images: [n, h, w, 3] uint8, RGB.
+
+        Returns:
+            [n, 3, h, w] float32.
+        """
+        channels_first = paddle.transpose(images.astype("float32"), [0, 3, 1, 2])
+        return channels_first * self.scale + self.shift
+
+
+class Binarize(nn.Layer):
+    """z → packed codes: bit = 1 where z ≥ 0, eight bits a byte, the first of them the highest.
+
+    `utils.codes.pack_codes` does the same in NumPy.
+    """
+
+    def __init__(self):
+        super().__init__()
+        values = paddle.to_tensor([1 << place for place in reversed(range(BITS_A_BYTE))])
+        self.register_buffer("values", values.astype("int32"), persistable=False)
+
+    def forward(self, z: paddle.Tensor) -> paddle.Tensor:
+        """Packs a batch.
+
+        Args:
+            z: [n, bit] float32.
+
+        Returns:
+            [n, bit / 8] uint8.
+        """
+        bits = (z >= 0).astype("int32").reshape([-1, z.shape[1] // BITS_A_BYTE, BITS_A_BYTE])
+        return (bits * self.values).sum(axis=-1).astype("uint8")
+
+
+class MixedPrecision(nn.Layer):
+    """A network whose convolutions and matrix products run in bfloat16, gradients included.
+
+    Paddle's automatic mixed precision at level O1: weights stay float32, and so does what Paddle
+    takes for sensitive. bfloat16 has the range of float32, so the loss needs no scaling and there
+    is no further state to save.
+
+    Args:
+        network: images → z [n, bit].
+    """
+
+    def __init__(self, network: nn.Layer):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: paddle.Tensor) -> paddle.Tensor:
+        """What the network gives, as float32: the loss is computed in full."""
+        with paddle.amp.auto_cast(level="O1", dtype="bfloat16"):
+            z = self.network(images)
+        return z.astype("float32")

@@ -1,0 +1,257 @@
+"""Command line, YAML file and dataset.yaml → one frozen `Config`."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import math
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from utils.codes import check_bit
+from utils.config.options import EXPORT, INFER, PREDICT, TRAIN, TRAIN_MULTI, Config, Option, options
+from utils.datasets.info import DATA_FOLDER, DatasetInfo, read_dataset_info, read_yaml_mapping
+from utils.system.errors import UserError, short_repr
+
+_OPTIONS: dict[str, Option] = {f.name: f.metadata["option"] for f in options()}
+_NOT_GIVEN = object()
+_METAVARS = {int: "N", float: "X", bool: "True|False"}
+_WHERE_TO_BEGIN = ("--resume", "--last-epoch")
+"""Flags, each with a value, that say where a training begins."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command line: its name among the options, and the texts around its `--help`."""
+
+    name: str
+    description: str
+    examples: str
+
+
+TRAIN_COMMAND = Command(
+    TRAIN,
+    "Trains HashNet, or evaluates trained weights with --eval.",
+    """\
+  python main_single_gpu.py --bit 64 --dataset coco_lite --backbone-weights none
+  python main_single_gpu.py --bit 64 --dataset coco_lite --eval --pretrained output/weights_64
+  python main_single_gpu.py --bit 64 --dataset coco_lite --resume output/last_64""",
+)
+TRAIN_MULTI_COMMAND = Command(
+    TRAIN_MULTI,
+    "Trains HashNet on several devices, or evaluates trained weights with --eval.",
+    """\
+  python main_multi_gpu.py --bit 64                       (a process on each visible GPU)
+  python main_multi_gpu.py --bit 64 --dataset coco_lite --nprocs 2 --device cpu
+  python -m paddle.distributed.launch main_multi_gpu.py --bit 64""",
+)
+PREDICT_COMMAND = Command(
+    PREDICT,
+    "Finds the database images nearest to a query image, in Hamming distance.",
+    """\
+  python predict.py --bit 64 --dataset coco_lite --img my_picture.jpg
+  python predict.py --bit 64 --data_path DIR --img my_picture.jpg --save_path ./output""",
+)
+EXPORT_COMMAND = Command(
+    EXPORT,
+    "Exports trained weights as a model for Paddle Inference.",
+    """\
+  python export_model.py --bit 64 --pretrained output/weights_64 --save-inference-dir DIR
+  python export_model.py --bit 64 --input uint8 --output codes   (raw images in, codes out)""",
+)
+INFER_COMMAND = Command(
+    INFER,
+    "Finds the database images nearest to a query image, through an exported model.",
+    """\
+  python deploy/inference_python/infer.py --bit 64 --model-dir DIR --img-path my_picture.jpg
+  python deploy/inference_python/infer.py --bit 64 --model-dir DIR --img-path my_folder \\
+      --batch-size 8 --benchmark True""",
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Takes each flag in `-` and in `_` spelling; a mistake is a `UserError`."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        args = sys.argv[1:] if args is None else args
+        return super().parse_known_args([_with_hyphens(a) for a in args], namespace)
+
+    def error(self, message: str):
+        raise UserError(f"{message} ({self.prog} --help lists the flags)")
+
+
+def _with_hyphens(argument: str) -> str:
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return name.replace("_", "-") + equals + value
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def build_parser(command: Command) -> argparse.ArgumentParser:
+    """The command's parser, its flags in groups; what it parses holds only what was given."""
+    parser = _Parser(
+        description=command.description,
+        epilog=f"Each flag may be written with - or with _.\n\nexamples:\n{command.examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help="YAML file of settings; flags given here beat it"
+    )
+    groups: dict[str, Any] = {}
+    for name, option in _OPTIONS.items():
+        if command.name not in option.commands:
+            continue
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(option.group)
+        _add(groups[option.group], name, option)
+    return parser
+
+
+def _add(group: Any, name: str, option: Option) -> None:
+    text, default = option.help, getattr(Config, name)
+    is_switch = option.kind is bool and not option.valued
+    if default not in (None, ()) and not is_switch and "default" not in text:
+        text += f" (default: {default})"
+    details: dict[str, Any] = {"dest": name, "default": _NOT_GIVEN, "help": text}
+    if is_switch:
+        details["action"] = "store_true"
+    else:
+        kind = _true_or_false if option.valued else option.kind
+        details.update(type=kind, choices=option.choices)
+        if option.many:
+            details["nargs"] = "+"
+        if not option.choices:
+            details["metavar"] = _METAVARS.get(option.kind, "PATH")
+    group.add_argument(*option.short, _flag(name), **details)
+
+
+def _true_or_false(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"expected True or False, found {text!r}")
+    return text.lower() == "true"
+
+
+def parse_config(command: Command, arguments: Sequence[str] | None = None) -> Config:
+    """Resolves a run's settings: defaults < dataset.yaml < YAML file < command line.
+
+    Args:
+        command: which command's flags.
+        arguments: the command line without the program's name; None: the process's own.
+
+    Raises:
+        UserError: an unknown flag or key, a value of the wrong type or out of bounds, an unknown
+            data set.
+    """
+    given = vars(build_parser(command).parse_args(arguments))
+    file = given.pop("config")
+    chosen = _read_settings(Path(file), command) if file else {}
+    for name, value in given.items():
+        if value is not _NOT_GIVEN:
+            chosen[name] = tuple(value) if _OPTIONS[name].many else value
+    info = read_dataset_info(chosen.get("dataset", Config.dataset))
+    config = replace(Config(), info=info, **{**_data_settings(info), **chosen})
+    _check(config, command)
+    return config
+
+
+def _data_settings(info: DatasetInfo) -> dict[str, Any]:
+    # A relative folder is the repository's; where the command runs there, its name stays short.
+    root = DATA_FOLDER.parent
+    folder = Path(info.data_path)
+    data_path = folder if Path.cwd() == root else root / folder
+    return {"num_class": info.num_class, "topK": info.topK, "data_path": str(data_path)}
+
+
+def _read_settings(path: Path, command: Command) -> dict[str, Any]:
+    known = [name for name, option in _OPTIONS.items() if command.name in option.commands]
+    settings = {}
+    for key, value in read_yaml_mapping(path, "a YAML file of settings").items():
+        name = key.replace("-", "_") if isinstance(key, str) else ""
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(known)}"
+            raise UserError(f"{path}: unknown key {short_repr(key)}{hint}")
+        if value is None and getattr(Config, name) is None:
+            settings[name] = None
+        else:
+            settings[name] = _typed(f"{path}: {key}", value, _OPTIONS[name])
+    return settings
+
+
+def _typed(where: str, value: Any, option: Option) -> Any:
+    if option.many:
+        values = value if isinstance(value, list) else [value]
+        return tuple(_typed(where, each, replace(option, many=False)) for each in values)
+    if option.kind is float and type(value) in (int, str):
+        try:
+            return float(value)  # YAML reads 1e-3, without a dot, as text
+        except (ValueError, OverflowError):
+            pass
+    wrong = type(value) is not option.kind
+    if wrong or (option.kind is str and "\0" in value):  # the system takes no such path
+        raise UserError(f"{where}: expected {option.kind.__name__}, found {short_repr(value)}")
+    if option.choices and value not in option.choices:
+        known = ", ".join(option.choices)
+        raise UserError(f"{where}: expected one of {known}, found {short_repr(value)}")
+    return value
+
+
+def _check(config: Config, command: Command) -> None:
+    for name, option in _OPTIONS.items():
+        value = getattr(config, name)
+        if option.required and command.name in option.commands and not value:
+            raise UserError(f"{_flag(name)} is missing: {option.help}")
+        limit = 2**31 if option.kind is int else math.inf
+        bounded = option.minimum is not None and value is not None
+        if bounded and not option.minimum <= value < limit:
+            below = "" if value < limit else f" and less than {limit}"
+            raise UserError(
+                f"{_flag(name)}: expected {option.minimum} or more{below}, found {value}"
+            )
+    check_bit(config.bit, "--bit: ")
+    if config.topK == 0:
+        raise UserError("--topK: expected 1 or more, or -1 for all, found 0")
+    if config.crop_size > config.resize_size:
+        raise UserError(
+            f"--crop-size {config.crop_size}: larger than --resize-size {config.resize_size}"
+        )
+
+
+def config_as_yaml(config: Config, command: Command) -> str:
+    """A command's settings as YAML text that `--config` takes."""
+    settings = config.settings(command.name)
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+
+
+def command_to_resume(state: str | None, arguments: Sequence[str] | None = None) -> str:
+    """The command line that goes on with what this one began.
+
+    Args:
+        state: what `--resume` is to name; None: the command line as it was.
+        arguments: the program and its arguments; None: the process's own.
+    """
+    arguments = sys.argv if arguments is None else arguments
+    resume = ["--resume", state] if state else []
+    kept = _without_beginning(arguments) if state else arguments
+    return shlex.join(["python", *kept, *resume])
+
+
+def _without_beginning(arguments: Sequence[str]) -> Iterator[str]:
+    rest = iter(arguments)
+    for argument in rest:
+        name, equals, _ = _with_hyphens(argument).partition("=")
+        if name not in _WHERE_TO_BEGIN:
+            yield argument
+        elif not equals:
+            next(rest, None)
