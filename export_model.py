@@ -16,13 +16,12 @@ def main() -> int:
     import paddle  # what imports Paddle comes after its start
 
     from models import HashNet
-    from utils.inference.encoder import fingerprint
     from utils.inference.export import Record, write_exported
     from utils.system.logger import log_to_console
 
     log_to_console(json=False)
     network = HashNet(config.bit)
-    weights = fingerprint(network.load_weights(config.weights))
+    weights = network.load_weights(config.weights)
     names = ("bit", "input", "output", "resize_size", "crop_size", "fast_decode")
     settings = {name: getattr(config, name) for name in names}
     record = Record(**settings, resize=config.info.resize, paddle=paddle.__version__, **weights)

@@ -15,7 +15,7 @@ def main() -> int:
     config = parse_config(PREDICT_COMMAND)
     setup_paddle(config.cpu_threads)
     from models import HashNet  # what imports Paddle comes after its start
-    from utils.inference.encoder import Encoder, build_backend, fingerprint
+    from utils.inference.encoder import Encoder, build_backend
     from utils.search import open_queries, run_search
     from utils.system.logger import log_to_console
 
@@ -23,12 +23,14 @@ def main() -> int:
     queries = open_queries(config)
     choose_device(config.device)
     network = HashNet(config.bit)
-    weights = fingerprint(network.load_weights(config.weights))
+    weights = network.load_weights(config.weights)
     backend = build_backend(network, config.crop_size, config.encoder, config.precision)
     transform = config.transform()
     options = config.loader_options(transform)
     encoder = Encoder(backend, transform, config.batch_size, options, weights)
-    found = run_search(config, queries, encoder, config.paths.database_codes)
+    codes_file = config.paths.database_codes
+    splits = config.splits("test", "database")
+    found = run_search(config, encoder, queries, *splits, codes_file)
     if config.json:
         print(json.dumps({"bit": config.bit, "results": found}, indent=2, ensure_ascii=False))
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
 
 import paddle
 from paddle import nn
@@ -71,7 +70,7 @@ class HashNet(nn.Layer):
         """All parameters but the hash layer's."""
         return self.parameters()[:-2]
 
-    def load_weights(self, prefix: str | os.PathLike) -> Path:
+    def load_weights(self, prefix: str | os.PathLike) -> dict[str, str]:
         """Sets trained weights, strictly.
 
         Args:
@@ -79,20 +78,21 @@ class HashNet(nn.Layer):
                 state), with or without its ending.
 
         Returns:
-            The file's path.
+            The weights' fingerprint: the file's name and its SHA-256, as it was read.
 
         Raises:
             UserError: the file is missing or broken, or is for another network or other bits.
         """
         path = find_state(prefix, WEIGHTS, TRAINING)
         if path.suffix == TRAINING:
-            state = read_training_state(path)[0].get("network", {})
+            parts, _, sha256 = read_training_state(path)
+            state = parts.get("network", {})
         else:
-            state = read_state(path, "a file of trained weights")
+            state, sha256 = read_state(path, "a file of trained weights")
         bias = state.get("classifier_plus.6.bias")
         found = getattr(bias, "size", self.bit)
         if found != self.bit:
             raise UserError(f"{path}: weights for {found} bits, --bit {self.bit} was asked for")
         assign_strictly(self, state, str(path))
         _log.info(f"----- Pretrained: Load model state from {path}")
-        return path
+        return {"weights": path.name, "weights_sha256": sha256}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import paddle
 from paddle import nn
 
@@ -19,11 +20,10 @@ class Normalize(nn.Layer):
 
     def __init__(self):
         super().__init__()
-        shape = [1, 3, 1, 1]
-        scale = [1 / (255 * std) for std in IMAGENET_STD]
-        shift = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD)]
-        self.register_buffer("scale", paddle.to_tensor(scale).reshape(shape), persistable=False)
-        self.register_buffer("shift", paddle.to_tensor(shift).reshape(shape), persistable=False)
+        mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
+        for name, values in (("scale", 1 / (255 * std)), ("shift", -mean / std)):
+            values = paddle.to_tensor(values, "float32").reshape([1, 3, 1, 1])
+            self.register_buffer(name, values, persistable=False)
 
     def forward(self, images: paddle.Tensor) -> paddle.Tensor:
         """Normalizes a batch.

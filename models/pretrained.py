@@ -53,7 +53,7 @@ def _read(path: Path) -> dict[str, Any]:
             "torchvision's; (2) --backbone-weights paddle downloads Paddle's own; "
             "(3) --backbone-weights none begins with random weights"
         )
-    return read_state(path, "a file of AlexNet weights")
+    return read_state(path, "a file of AlexNet weights")[0]
 
 
 def _paddle_alexnet_state() -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,11 +72,13 @@ def train_one_epoch(
     Raises:
         UserError: a loss is not finite; the message names the step.
     """
-    taken: list[tuple[paddle.Tensor, int]] = []
+    losses: list[paddle.Tensor] = []
+    counts: list[int] = []
     begin = logged = waiting = time.perf_counter()
     reader_seconds = reader_logged = 0.0
     first, steps_logged = batches.first_step, 0
-    for step, (images, labels, index) in enumerate(progress(batches, title, first), first):
+    bar = progress(batches, title, len(batches), first)
+    for step, (images, labels, index) in enumerate(bar, first):
         reader_seconds += time.perf_counter() - waiting
         if stop is not None and stop.agreed(step):
             break
@@ -90,26 +92,27 @@ def train_one_epoch(
         with paddle.utils.unique_name.guard():
             optimizer.step()
         optimizer.clear_grad()
-        taken.append((loss.detach(), int((index >= 0).sum())))
+        losses.append(loss.detach())
+        counts.append(int((index >= 0).sum()))
         if step % log_steps == 0:
             value = float(loss)  # waits for the step, so that its time is a whole one
             if not np.isfinite(value):
-                _finite_losses(taken, first)
-            now, steps = time.perf_counter(), len(taken) - steps_logged
+                _finite(losses, first)
+            now, steps = time.perf_counter(), len(losses) - steps_logged
             pace = steps * len(index) * distributed.world_size() / (now - logged)
             _log.info(
                 f"{title}, Step[{step:04d}/{len(batches):04d}], Loss: {value:.4f}, "
                 f"{pace:.1f} img/s, reader {(reader_seconds - reader_logged) / steps:.3f} s, "
                 f"batch {(now - logged) / steps:.3f} s"
             )
-            logged, reader_logged, steps_logged = now, reader_seconds, len(taken)
+            logged, reader_logged, steps_logged = now, reader_seconds, len(losses)
         waiting = time.perf_counter()
-    losses, counts = _over_all_ranks(_finite_losses(taken, first), [count for _, count in taken])
-    return EpochResult(losses, counts, time.perf_counter() - begin, reader_seconds)
+    over_all_ranks = _over_all_ranks(_finite(losses, first), counts)
+    return EpochResult(*over_all_ranks, time.perf_counter() - begin, reader_seconds)
 
 
-def _finite_losses(taken: list[tuple[paddle.Tensor, int]], first: int) -> list[float]:
-    values = [float(loss) for loss, _ in taken]
+def _finite(losses: list[paddle.Tensor], first: int) -> list[float]:
+    values = list(map(float, losses))
     for step, value in enumerate(values, first):
         if not np.isfinite(value):
             raise UserError(
@@ -132,13 +135,17 @@ def _over_all_ranks(
 
 
 def encode(
-    to_codes: Callable[[np.ndarray], np.ndarray], batches: Iterable, stop: StopFlag | None = None
+    to_codes: Callable[[np.ndarray], np.ndarray],
+    batches: BatchLoader,
+    title: str = "encoding",
+    stop: StopFlag | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Computes the codes of images, each rank its share of them; all ranks get all codes.
 
     Args:
         to_codes: images [n, h, w, 3] uint8 → packed codes [n, bit / 8] uint8.
         batches: of arrays (images, index), at least one; an index below 0 is left out.
+        title: what the progress bar says.
         stop: asked before each batch.
 
     Returns:
@@ -148,12 +155,13 @@ def encode(
         UserError: the network's output is not a number (weights that a training has ruined).
         Interrupted: `stop` was agreed on.
     """
-    parts = []
-    for step, (images, index) in enumerate(batches):
+    codes, index = [], []
+    for step, (images, of_images) in enumerate(progress(batches, title, len(batches))):
         if stop is not None and stop.agreed(step):
             raise Interrupted
-        parts.append((to_codes(images), index))
-    codes, index = (distributed.gather_array(np.concatenate(part)) for part in zip(*parts))
+        codes.append(to_codes(images))
+        index.append(of_images)
+    codes, index = map(distributed.gather_array, map(np.concatenate, (codes, index)))
     present = np.flatnonzero(index >= 0)
     order = present[np.argsort(index[present], kind="stable")]
     return codes[order], index[order]

@@ -16,7 +16,8 @@ OPTIMIZER_SLOTS = {
 
 def build_optimizer(
     name: str,
-    network: paddle.nn.Layer,
+    backbone: list[paddle.Tensor],
+    hash_layer: list[paddle.Tensor],
     schedule: LRScheduler,
     momentum: float,
     weight_decay: float,
@@ -25,15 +26,15 @@ def build_optimizer(
 
     Args:
         name: 'SGD' (with momentum), 'RMSProp' or 'AdamW'.
-        network: a `models.HashNet`: its `backbone_parameters` learn at the schedule's rate, its
-            `hash_parameters` at 10 times that rate.
+        backbone: parameters at the schedule's rate.
+        hash_layer: parameters at 10 times that rate.
         schedule: the learning rate.
         momentum: of SGD and RMSProp; AdamW keeps Paddle's β1 and β2.
         weight_decay: λ; AdamW decouples it, the others add λw to the gradient.
     """
     parameters = [
-        {"params": network.backbone_parameters()},
-        {"params": network.hash_parameters(), "learning_rate": HASH_LAYER_RATE},
+        {"params": backbone},
+        {"params": hash_layer, "learning_rate": HASH_LAYER_RATE},
     ]
     common = {
         "learning_rate": schedule,
@@ -45,11 +46,3 @@ def build_optimizer(
     if name == "RMSProp":
         return paddle.optimizer.RMSProp(momentum=momentum, **common)
     return paddle.optimizer.AdamW(**common)
-
-
-def optimizer_arrays(optimizer: paddle.optimizer.Optimizer) -> dict:
-    """An optimizer's state, such as Paddle saves, without its schedule's: name → tensor."""
-    # What was loaded becomes the optimizer's own at its first step; Paddle 2.6 does not save it
-    # before.
-    held = getattr(optimizer, "_accumulators_holder", {})
-    return {**held, **optimizer.state_dict()}

@@ -15,8 +15,7 @@ from utils.codes import nearest
 from utils.codes.storage import load_codes
 from utils.datasets import Split
 from utils.inference.encoder import Encoder
-from utils.inference.predictor import PredictorOptions
-from utils.system.runtime import maths_threads
+from utils.inference.predictor import MATHS_THREADS, PredictorOptions
 
 TIMED_RUNS = 20
 """Batches that are timed, at least."""
@@ -73,7 +72,7 @@ def _report(
             "ir_optim": True,
             "enable_tensorrt": options.use_tensorrt,
             "enable_mkldnn": options.use_mkldnn and not options.use_gpu,
-            "cpu_math_library_num_threads": options.cpu_threads or maths_threads(),
+            "cpu_math_library_num_threads": options.cpu_threads or MATHS_THREADS,
         },
         "Model info": {"model_name": "HashNet", "precision": options.precision},
         "Data info": {

@@ -39,7 +39,8 @@ def main() -> int:
     loading = config.loader_options(transform)
     encoder = Encoder(backend, transform, config.batch_size, loading, record.fingerprint())
     codes_file = Path(config.model_dir, f"database_code_{config.bit}.npy")
-    found = run_search(config, queries, encoder, codes_file)
+    splits = config.splits("test", "database")
+    found = run_search(config, encoder, queries, *splits, codes_file)
     if config.benchmark:
         from benchmark import time_stages
 

@@ -128,7 +128,7 @@ class HammingScanner:
         distances, marks = self._distances[:g, : self._n], self._marks[:g]
         radii = self._likely_radii(distances, depths)
         np.less_equal(distances, radii[:, np.newaxis], out=marks)
-        counts = np.array([np.count_nonzero(row) for row in marks], dtype=np.intp)
+        counts = np.array(list(map(np.count_nonzero, marks)), dtype=np.intp)
         for query, depth in enumerate(depths):
             while counts[query] < depth:
                 radii[query] += 1
@@ -171,8 +171,12 @@ class HammingScanner:
 
 def query_groups(block: range) -> Iterator[range]:
     """Cuts the queries of a block into groups for a scanner."""
-    for start in range(block.start, block.stop, GROUP_QUERIES):
-        yield range(start, min(start + GROUP_QUERIES, block.stop))
+    return _cut(block, GROUP_QUERIES)
+
+
+def _cut(queries: range, size: int) -> Iterator[range]:
+    for start in range(queries.start, queries.stop, size):
+        yield range(start, min(start + size, queries.stop))
 
 
 def map_blocks(
@@ -185,16 +189,17 @@ def map_blocks(
         n_queries: how many queries there are.
         threads: how many work at a time; None: as many as this process has processors.
 
-    Yields:
-        One result a block. The blocks are the same whatever the number of threads.
+    Returns:
+        One result a block, as they are asked for. The blocks do not depend on the threads.
     """
-    blocks = [
-        range(start, min(start + BLOCK_QUERIES, n_queries))
-        for start in range(0, n_queries, BLOCK_QUERIES)
-    ]
-    threads = min(threads or usable_cores(), len(blocks))
-    if threads <= 1:
-        yield from map(work, blocks)
-        return
+    blocks = list(_cut(range(n_queries), BLOCK_QUERIES))
+    if len(blocks) <= 1 or threads == 1:
+        return map(work, blocks)
+    return _map_in_threads(work, blocks, threads or usable_cores())
+
+
+def _map_in_threads(
+    work: Callable[[range], Result], blocks: list[range], threads: int
+) -> Iterator[Result]:
     with ThreadPoolExecutor(threads) as pool:
         yield from pool.map(work, blocks)

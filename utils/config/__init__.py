@@ -10,7 +10,6 @@ from utils.config.parser import (
     Command,
     build_parser,
     command_to_resume,
-    config_as_yaml,
     parse_config,
 )
 
@@ -24,6 +23,5 @@ __all__ = [
     "Config",
     "build_parser",
     "command_to_resume",
-    "config_as_yaml",
     "parse_config",
 ]

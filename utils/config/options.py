@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+import yaml
 
 from utils.datasets import Split, open_splits
 from utils.datasets.cache import cache_folder
@@ -76,6 +78,7 @@ class Config:
 
     Attributes:
         info: what `dataset` is.
+        paths: the output files.
     """
 
     model: str = option("HashNet", NETWORK, "the network", WITH_WEIGHTS, choices=("HashNet",))
@@ -314,11 +317,7 @@ class Config:
     )
 
     info: DatasetInfo | None = None
-
-    @property
-    def paths(self) -> OutputPaths:
-        """The output files."""
-        return OutputPaths(self.output_dir, self.bit, self.log_path)
+    paths: OutputPaths | None = None
 
     @property
     def weights(self) -> str:
@@ -327,8 +326,17 @@ class Config:
 
     def settings(self, command: str = TRAIN_MULTI) -> dict[str, Any]:
         """The settings of one command, name → value."""
-        mine = [f.name for f in options() if command in f.metadata["option"].commands]
-        return {name: getattr(self, name) for name in mine}
+        options = Config.options().items()
+        return {name: getattr(self, name) for name, o in options if command in o.commands}
+
+    def as_yaml(self, command: str = TRAIN) -> str:
+        """The settings of one command as YAML text that `--config` takes."""
+        return yaml.safe_dump(self.settings(command), sort_keys=False, allow_unicode=True)
+
+    @classmethod
+    def options(cls) -> dict[str, Option]:
+        """Every setting's declaration, by name."""
+        return {f.name: f.metadata["option"] for f in fields(cls) if "option" in f.metadata}
 
     def splits(self, *names: str) -> list[Split]:
         """Splits of the data set: 'train', 'test', 'database'."""
@@ -355,8 +363,3 @@ class Config:
             threads = min(cores_for_each(), MAX_WORKERS)
         cache = cache_folder(self.cache_dir, transform.resize) if self.cache_dir else None
         return LoaderOptions(threads, self.on_bad_image == "skip", cache)
-
-
-def options() -> list[Field]:
-    """The fields of `Config` that are settings; `metadata["option"]` is the `Option` of each."""
-    return [each for each in fields(Config) if "option" in each.metadata]

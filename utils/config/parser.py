@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from utils.codes import check_bit
-from utils.config.options import EXPORT, INFER, PREDICT, TRAIN, TRAIN_MULTI, Config, Option, options
+from utils.config.options import EXPORT, INFER, PREDICT, TRAIN, TRAIN_MULTI, Config, Option
 from utils.datasets.info import DATA_FOLDER, DatasetInfo, read_dataset_info, read_yaml_mapping
 from utils.system.errors import UserError, short_repr
+from utils.system.files import OutputPaths
 
-_OPTIONS: dict[str, Option] = {f.name: f.metadata["option"] for f in options()}
+_OPTIONS = Config.options()
 _NOT_GIVEN = object()
 _METAVARS = {int: "N", float: "X", bool: "True|False"}
 _WHERE_TO_BEGIN = ("--resume", "--last-epoch")
@@ -162,7 +161,7 @@ def parse_config(command: Command, arguments: Sequence[str] | None = None) -> Co
     info = read_dataset_info(chosen.get("dataset", Config.dataset))
     config = replace(Config(), info=info, **{**_data_settings(info), **chosen})
     _check(config, command)
-    return config
+    return replace(config, paths=OutputPaths(config.output_dir, config.bit, config.log_path))
 
 
 def _data_settings(info: DatasetInfo) -> dict[str, Any]:
@@ -226,12 +225,6 @@ def _check(config: Config, command: Command) -> None:
         raise UserError(
             f"--crop-size {config.crop_size}: larger than --resize-size {config.resize_size}"
         )
-
-
-def config_as_yaml(config: Config, command: Command) -> str:
-    """A command's settings as YAML text that `--config` takes."""
-    settings = config.settings(command.name)
-    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
 
 
 def command_to_resume(state: str | None, arguments: Sequence[str] | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Sequence
@@ -15,7 +16,6 @@ from utils.datasets.images import ImageArray, ImageFiles, Subset
 from utils.datasets.info import DatasetInfo
 from utils.datasets.lists import check_inside, read_list
 from utils.system.errors import UserError
-from utils.system.files import sha256_of_file
 
 
 @dataclass(frozen=True)
@@ -97,17 +97,20 @@ def _list_split(name: str, folder: Path, path: Path, num_class: int, allow_outsi
     found = read_list(path, num_class)
     if not allow_outside:
         check_inside(found)
-    origin = {"list": path.name, "list_sha256": sha256_of_file(path)}
-    paths = [os.path.join(folder, image) for image in found.paths]
+    origin = {"list": path.name, "list_sha256": found.sha256}
+    paths = list(map(functools.partial(os.path.join, folder), found.paths))
     return Split(name, ImageFiles(paths, str(path), found.lines), found.labels, origin)
 
 
 def positions_in_database(queries: Split, database: Split) -> np.ndarray:
     """Where each query stands in the database, found by its name: [n_q] int64, -1 for nowhere."""
-    path = os.path.normpath  # `./a.jpg` is `a.jpg`
-    place = {path(database.images.name(i)): i for i in reversed(range(len(database)))}
-    names = (path(queries.images.name(i)) for i in range(len(queries)))
-    return np.array([place.get(name, -1) for name in names], dtype=np.int64)
+    place: dict[str, int] = {}
+    for index in range(len(database)):
+        place.setdefault(os.path.normpath(database.images.name(index)), index)  # ./a.jpg is a.jpg
+    positions = np.empty(len(queries), np.int64)
+    for query in range(len(queries)):
+        positions[query] = place.get(os.path.normpath(queries.images.name(query)), -1)
+    return positions
 
 
 def unlisted_images(paths: Sequence[Path], source: str) -> Split:
@@ -118,7 +121,7 @@ def unlisted_images(paths: Sequence[Path], source: str) -> Split:
         source: what names them, for messages, such as a flag.
     """
     labels = np.zeros((len(paths), 0), dtype=np.uint8)
-    return Split("query", ImageFiles([str(path) for path in paths], source), labels, {})
+    return Split("query", ImageFiles(list(map(str, paths)), source), labels, {})
 
 
 def _cifar10_splits(info: DatasetInfo, folder: Path, seed: int) -> dict[str, Split]:

@@ -54,36 +54,27 @@ def open_image(path: str | os.PathLike, where: str = "", least_side: int = 0) ->
         except UnidentifiedImageError as error:
             empty = not os.fstat(file.fileno()).st_size
             raise ValueError("it is empty" if empty else "its format is unknown") from error
-        _check(image)
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise ValueError(
+                f"{width}×{height} is more than {MAX_PIXELS} pixels; make it smaller, the network "
+                "sees a few hundred pixels a side"
+            )
+        # Older Pillow opens grey PNG files of 16 bits as "I", whole numbers of 32 bits.
+        if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
+            raise ValueError("its pixels have more than 16 bits; save it with 8 or 16")
         if least_side:
             image.draft(image.mode, (least_side, least_side))
         image.load()
-        image = _as_8_bits(image)
+        if image.mode == "I" or image.mode.startswith("I;16"):
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         return image if image.mode == "RGB" else image.convert("RGB")
 
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
     Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
-
-
-def _check(image: Image.Image) -> None:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise ValueError(
-            f"{width}×{height} is more than {MAX_PIXELS} pixels; make it smaller, the network sees "
-            "a few hundred pixels a side"
-        )
-    # Older Pillow opens grey PNG files of 16 bits as "I", whole numbers of 32 bits.
-    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
-        raise ValueError("its pixels have more than 16 bits; save it with 8 or 16")
-
-
-def _as_8_bits(image: Image.Image) -> Image.Image:
-    if image.mode != "I" and not image.mode.startswith("I;16"):
-        return image
-    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return tuple(filter(Image.OPEN.__contains__, FORMATS))
 
 
 class ImageFiles:

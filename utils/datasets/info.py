@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def read_yaml_mapping(path: Path, expected: str) -> dict[str, Any]:
     with open_untrusted(path, expected, MAX_TEXT) as file:
         try:
             text = file.read().decode()
-            if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            if yaml.AliasToken in map(type, yaml.scan(text)):
                 raise ValueError("aliases (*) are not taken")
             content = yaml.safe_load(text)
         except yaml.YAMLError as error:
@@ -98,15 +98,13 @@ def read_dataset_info(dataset: str) -> DatasetInfo:
 
 
 def _checked(path: Path, entries: dict[str, Any]) -> DatasetInfo:
-    known = {f.name for f in fields(DatasetInfo)} - {"folder"}
-    for key in entries:
-        if key not in known:
-            names = ", ".join(sorted(known))
-            raise UserError(f"{path}: unknown key {short_repr(key)}; known ones: {names}")
-    for key, (expected, is_right) in _RULES.items():
-        if key in entries and not is_right(entries[key]):
-            found = short_repr(entries[key])
-            raise UserError(f"{path}: {key}: expected {expected}, found {found}")
+    for key, value in entries.items():
+        if key not in _EXPECTED:
+            known = ", ".join(_EXPECTED)
+            raise UserError(f"{path}: unknown key {short_repr(key)}; known ones: {known}")
+        if not _is_right(key, value):
+            found = short_repr(value)
+            raise UserError(f"{path}: {key}: expected {_EXPECTED[key]}, found {found}")
     for key in ("name", "num_class", "topK", "data_path"):
         if key not in entries:
             raise UserError(f"{path}: the key {key!r} is missing")
@@ -119,41 +117,35 @@ def _checked(path: Path, entries: dict[str, Any]) -> DatasetInfo:
     return info
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and "\0" not in value
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 1 <= value < 1 << 31
-
-
-def _are_lists(value: Any) -> bool:
-    return isinstance(value, dict) and {*value} == {*SPLITS} and all(map(_is_text, value.values()))
-
-
-def _is_protocol(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and {*value} == {"train_per_class", "test_per_class", "database"}
-        and _is_count(value["train_per_class"])
-        and _is_count(value["test_per_class"])
-        and value["database"] in CIFAR_DATABASES
-    )
-
-
-_RULES = {
-    "name": ("text", _is_text),
-    "num_class": ("a whole number of 1 or more", _is_count),
-    "topK": ("a whole number of 1 or more, or -1 for all", lambda v: v == -1 or _is_count(v)),
-    "data_path": ("a folder's path", _is_text),
-    "kind": (f"one of {', '.join(KINDS)}", lambda v: v in KINDS),
-    "lists": (f"one file name each for {', '.join(SPLITS)}", _are_lists),
-    "resize": (f"one of {', '.join(RESIZES)}", lambda v: v in RESIZES),
-    "protocol": (
-        "train_per_class, test_per_class (1 or more each) and database "
-        f"(one of {', '.join(CIFAR_DATABASES)})",
-        _is_protocol,
-    ),
-    "classes": ("a list of names", lambda v: isinstance(v, list) and all(map(_is_text, v))),
-    "provenance": ("text", _is_text),
+_EXPECTED = {
+    "name": "text",
+    "num_class": "a whole number of 1 or more",
+    "topK": "a whole number of 1 or more, or -1 for all",
+    "data_path": "a folder's path",
+    "kind": f"one of {', '.join(KINDS)}",
+    "lists": f"one file name each for {', '.join(SPLITS)}",
+    "resize": f"one of {', '.join(RESIZES)}",
+    "protocol": "train_per_class, test_per_class (1 or more each) and database "
+    f"(one of {', '.join(CIFAR_DATABASES)})",
+    "classes": "a list of names",
+    "provenance": "text",
 }
+_PARTS = {"lists": SPLITS, "protocol": ("train_per_class", "test_per_class", "database")}
+"""The keys of entries that are mappings."""
+_CHOICES = {"kind": KINDS, "resize": RESIZES, "database": CIFAR_DATABASES}
+_COUNTS = ("num_class", "topK", "train_per_class", "test_per_class")
+
+
+def _is_right(key: str, value: Any) -> bool:
+    if key in _PARTS:
+        if not isinstance(value, dict) or set(value) != set(_PARTS[key]):
+            return False
+        of_text = key == "lists"
+        return all(_is_right("name" if of_text else part, value[part]) for part in value)
+    if key == "classes":
+        return isinstance(value, list) and all(_is_right("name", each) for each in value)
+    if key in _COUNTS:
+        return type(value) is int and (1 <= value < 1 << 31 or (key == "topK" and value == -1))
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        return False
+    return value in _CHOICES.get(key, (value,))

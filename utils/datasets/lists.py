@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ class ImageList:
         paths: n relative paths.
         labels: [n, num_class] uint8 of 0 and 1.
         lines: [n] int, the line each image stands in, counted from 1.
+        sha256: of the file's bytes; empty where there is none.
         faults: what is wrong with the lines that are none, where such are passed over.
     """
 
@@ -30,6 +32,7 @@ class ImageList:
     paths: tuple[str, ...]
     labels: np.ndarray
     lines: np.ndarray
+    sha256: str = ""
     faults: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -50,8 +53,11 @@ def read_list(path: Path, num_class: int, skip_faults: bool = False) -> ImageLis
         UserError: the file is missing, empty or not text, or a line has no path or another number
             of labels; the message names the line.
     """
+    hint = "--list-path names the folder of the lists, --dataset another data set"
+    with open_untrusted(path, "a list of images", MAX_LIST, hint) as file:
+        content = file.read()
     paths, labels, lines, faults = [], [], [], []
-    for number, line in enumerate(_read_lines(path), 1):
+    for number, line in enumerate(_lines_of(content, path), 1):
         if not line.strip():
             continue
         try:
@@ -68,7 +74,10 @@ def read_list(path: Path, num_class: int, skip_faults: bool = False) -> ImageLis
         cause = faults[0] if faults else f"{path}: the list is empty"
         raise UserError(f"{cause}; expected lines of a path and {num_class} labels of 0 or 1")
     matrix = np.frombuffer(b"".join(labels), dtype=np.uint8).reshape(len(paths), num_class)
-    return ImageList(str(path), tuple(paths), matrix - ord("0"), np.array(lines), tuple(faults))
+    sha256 = hashlib.sha256(content).hexdigest()
+    return ImageList(
+        str(path), tuple(paths), matrix - ord("0"), np.array(lines), sha256, tuple(faults)
+    )
 
 
 def check_inside(images: ImageList) -> None:
@@ -87,17 +96,14 @@ def check_inside(images: ImageList) -> None:
             )
 
 
-def _read_lines(path: Path) -> list[str]:
-    hint = "--list-path names the folder of the lists, --dataset another data set"
-    with open_untrusted(path, "a list of images", MAX_LIST, hint) as file:
-        content = file.read()
-        try:
-            if b"\0" in content:  # no path can hold one: it is told as a byte that is no text
-                content = content.replace(b"\0", b"\xff")
-            return content.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
-        except UnicodeDecodeError as error:
-            line = error.object[: error.start].count(b"\n") + 1
-            raise UserError(f"{path}, line {line}: not UTF-8 text") from error
+def _lines_of(content: bytes, path: Path) -> list[str]:
+    try:
+        if b"\0" in content:  # no path can hold one: it is told as a byte that is no text
+            content = content.replace(b"\0", b"\xff")
+        return content.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}, line {line}: not UTF-8 text") from error
 
 
 def _fast_split(line: str, num_class: int) -> tuple[str, bytes] | None:

@@ -12,7 +12,7 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -94,7 +94,7 @@ class BatchLoader:
         self._epoch, self.first_step = 0, 0
 
     def __len__(self) -> int:
-        return -(-len(self._split) // (self._batch_size * self._shard[1]))
+        return -(-len(self._split.labels) // (self._batch_size * self._shard[1]))
 
     def set_epoch(self, epoch: int, first: int = 0) -> None:
         """Chooses the epoch whose order and augmentation the next iteration gives.
@@ -110,14 +110,15 @@ class BatchLoader:
         return derived_seed(self._seed + self._shard[0], self._epoch, step)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
-        order = list(range(len(self._split)))
+        order = list(range(len(self._split.labels)))
         if self._seed is not None:
             np.random.RandomState(derived_seed(self._seed, self._epoch)).shuffle(order)
         batches = shares_of_batches(order, self._batch_size, *self._shard)
         batches = itertools.islice(batches, self.first_step, None)
         threads = self._options.threads
         if not threads:
-            yield from (self._stacked(map(self._load, batch)) for batch in batches)
+            for batch in batches:
+                yield self._stacked(map(self._load, batch))
             return
         ahead = max(BATCHES_AHEAD, -(-IMAGES_AHEAD * threads // self._batch_size))
         waiting: deque = deque()
@@ -126,9 +127,9 @@ class BatchLoader:
             for batch in batches:
                 waiting.append([pool.submit(self._load, index) for index in batch])
                 if len(waiting) > ahead:
-                    yield self._stacked(future.result() for future in waiting.popleft())
+                    yield self._stacked(map(Future.result, waiting.popleft()))
             while waiting:
-                yield self._stacked(future.result() for future in waiting.popleft())
+                yield self._stacked(map(Future.result, waiting.popleft()))
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -40,17 +40,11 @@ def load_or_build(
         _log.info(f"Database codes: {len(kept.codes)} read from {path}")
         return encoder.encode(queries)[0], kept
     check_writable(path.parent, [path])
-    _log.info(f"Database codes: encoding {len(database)} images ({why})")
+    _log.info(f"Database codes: encoding {len(database.labels)} images ({why})")
     coded_queries, coded_database = encoder.encode(queries, database)
-    save(path, coded_database, encoder.provenance(database))
+    save_codes(path, coded_database.codes, encoder.provenance(database, coded_database.left_out))
     _log.info(f"Database codes: saved in {path}")
     return coded_queries, coded_database
-
-
-def save(path: Path, encoded: Encoded, provenance: dict[str, str]) -> None:
-    """Writes a code file; its record names the images of the list that have no code."""
-    left_out = {"left_out": sorted(encoded.left_out)} if encoded.left_out else {}
-    save_codes(path, encoded.codes, {**provenance, **left_out})
 
 
 def _load(path: Path, bit: int, encoder: Encoder, database: Split) -> tuple[Encoded | None, str]:
@@ -68,7 +62,7 @@ def _load(path: Path, bit: int, encoder: Encoder, database: Split) -> tuple[Enco
     differences = provenance_differences(found, provenance)
     left_out, stale = _still_left_out(found or {}, encoder, database)
     differences += stale
-    if not differences and len(codes) + len(left_out) != len(database):
+    if not differences and len(codes) + len(left_out) != len(database.labels):
         differences = [f"{path} has {len(codes)} rows"]
     if differences:
         return None, "; ".join(differences)

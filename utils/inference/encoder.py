@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -19,8 +20,6 @@ from utils.datasets.transforms import Transform
 from utils.inference.predictor import Predictor, PredictorOptions, write_program
 from utils.system import distributed
 from utils.system.errors import UserError, reason
-from utils.system.files import sha256_of_file
-from utils.system.logger import progress
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Encoder:
         transform: of queries and database, RGB image → [h, w, 3] uint8.
         batch_size: images at a time.
         options: how images are loaded.
-        weights: the `fingerprint` of the weights, for the provenance of codes.
+        weights: their fingerprint (`HashNet.load_weights`), for the provenance of codes.
     """
 
     def __init__(
@@ -74,40 +73,37 @@ class Encoder:
             UserError: an image is missing or damaged; where such are left out: all are.
             Interrupted: `stop` was agreed on.
         """
-        with ExitStack() as stack:
-            stack.enter_context(self.backend)
-            return [self._encode(split, stop) for split in splits]
+        encoded = []
+        with self.backend:
+            for split in splits:
+                encoded.append(self._encode(split, stop))
+        return encoded
 
     def _encode(self, split: Split, stop: engine.StopFlag | None) -> Encoded:
         shard = (distributed.rank(), distributed.world_size())
         batches = BatchLoader(split, self.transform, self._batch_size, self.options, shard)
-        encoding = progress(batches, f"encoding {split.name}")
-        codes, index = engine.encode(self.backend, encoding, stop)
-        if len(index) == len(split):
+        codes, index = engine.encode(self.backend, batches, f"encoding {split.name}", stop)
+        if len(index) == len(split.labels):
             return Encoded(codes, split, {})
         bad = distributed.merged(batches.bad)
         if not len(index):
             raise none_readable(split, bad)
         return Encoded(codes, split.subset(index), bad)
 
-    def provenance(self, split: Split) -> dict[str, str]:
-        """What the codes of a split depend on, to be kept beside them."""
+    def provenance(self, split: Split, left_out: Iterable[int] = ()) -> dict[str, Any]:
+        """What the codes of a split depend on, to be kept beside them.
+
+        Args:
+            split: the images.
+            left_out: indices of the list that have no code.
+        """
         return {
             **split.origin,
             **self.weights,
             "transform": str(self.transform),
             "precision": self.backend.precision,
+            **({"left_out": sorted(left_out)} if left_out else {}),
         }
-
-
-def left_out_of(*encoded: Encoded) -> dict[str, list[str]]:
-    """What is wrong with the images without codes, by the split's name; only where there are."""
-    return {each.split.name: list(each.left_out.values()) for each in encoded if each.left_out}
-
-
-def fingerprint(weights: Path) -> dict[str, str]:
-    """A weights file's name and hash."""
-    return {"weights": weights.name, "weights_sha256": sha256_of_file(weights)}
 
 
 def build_backend(

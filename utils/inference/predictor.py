@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import paddle
 from paddle import inference
 
 from utils.system.errors import UserError, first_line
-from utils.system.runtime import maths_threads, usable_gpus
+from utils.system.runtime import usable_gpus
 
 PROGRAM_ENDINGS = (".json", ".pdmodel")
 """Paddle 3 writes the first, Paddle 2.6 the second; both also run the second."""
@@ -22,6 +23,8 @@ INPUT_NAME = "pictures"
 _LEFT_BEHIND = ".pdiparams.info"
 _FETCHED = {".json": "fetch_name_0", ".pdmodel": "save_infer_model/scale_0.tmp_0"}
 """What Paddle calls the first output."""
+MATHS_THREADS = int(os.environ.get("OMP_NUM_THREADS", 1))
+"""Threads for CPU maths, as `utils.system.runtime.setup_paddle` has set them."""
 _GPU_POOL_MIB = 256
 _TENSORRT_WORKSPACE = 1 << 30
 _TENSORRT_LEAST_NODES = 3
@@ -104,7 +107,7 @@ class Predictor:
         if not self._use_gpu:
             # A run leaves Paddle's CPU maths with one thread: a training that went on would be
             # slower, and other in the last bits than one that was not interrupted.
-            paddle.base.core.set_num_threads(maths_threads())
+            paddle.base.core.set_num_threads(MATHS_THREADS)
         return self._output.copy_to_cpu()
 
 
@@ -128,7 +131,7 @@ def _config(program: Path, parameters: Path, options: PredictorOptions) -> infer
             )
         return config
     config.disable_gpu()
-    config.set_cpu_math_library_num_threads(options.cpu_threads or maths_threads())
+    config.set_cpu_math_library_num_threads(options.cpu_threads or MATHS_THREADS)
     if options.use_mkldnn:
         config.enable_mkldnn()
     elif hasattr(config, "disable_mkldnn"):  # Paddle 3 begins with it, Paddle 2.6 without
@@ -166,7 +169,8 @@ def write_program(
     Returns:
         The program's path.
     """
-    modes = [(layer, layer.training) for layer in network.sublayers(include_self=True)]
+    layers = network.sublayers(include_self=True)
+    modes = list(map(operator.attrgetter("training"), layers))
     network.eval()
     # The guard: variables of the program must not count among the names of a training's.
     with paddle.utils.unique_name.guard():
@@ -177,7 +181,7 @@ def write_program(
         paddle.jit.save(
             paddle.jit.to_static(around, input_spec=[spec], full_graph=True), str(prefix)
         )
-    for layer, training in modes:
+    for layer, training in zip(layers, modes):
         layer.training = training
     Path(f"{prefix}{_LEFT_BEHIND}").unlink(missing_ok=True)  # a pickle that inference never reads
     program = program_of(prefix)
@@ -194,5 +198,5 @@ def write_program(
 
 def program_of(prefix: Path) -> Path:
     """The program that stands beside `prefix.pdiparams`; the newer format where both do."""
-    paths = [Path(f"{prefix}{ending}") for ending in PROGRAM_ENDINGS]
-    return next((path for path in paths if path.is_file()), paths[0])
+    newer, older = map(Path, map(str(prefix).__add__, PROGRAM_ENDINGS))
+    return older if older.is_file() and not newer.is_file() else newer

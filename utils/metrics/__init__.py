@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -22,6 +23,8 @@ from utils.metrics.curves import count_by_distance, curve_cutoffs, query_curves,
 from utils.metrics.relevance import RetrievalTask
 
 LOOKUP_RADIUS = 2
+_CURVES = {"at_n": "n", "by_radius": "radius", "by_rank": "n"}
+"""The curves, and what their points are called in JSON."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +86,7 @@ class RetrievalMetrics:
     def as_dict(self) -> dict:
         """Plain JSON values: numbers, and each curve as three lists of the same length."""
         values = dataclasses.asdict(self)
-        for name, first in (("at_n", "n"), ("by_radius", "radius"), ("by_rank", "n")):
+        for name, first in _CURVES.items():
             curve = getattr(self, name)
             values[name] = {
                 first: list(curve.at),
@@ -129,9 +132,10 @@ def mean_average_precision(
     task = RetrievalTask(query_codes, query_labels, database_codes, database_labels, topk, exclude)
 
     def score(block: range) -> list[float]:
-        scanner = task.scanner()
-        groups = query_groups(block)
-        return [value for group in groups for value in _average_precisions(task, scanner, group)]
+        scanner, values = task.scanner(), []
+        for group in query_groups(block):
+            values += _average_precisions(task, scanner, group)
+        return values
 
     blocks = map_blocks(score, task.queries, threads)
     return _mean(itertools.chain.from_iterable(blocks), task.queries)
@@ -175,7 +179,7 @@ def evaluate_retrieval(
         scanner, scores, curves = task.scanner(), [], 0.0
         for group in query_groups(block):
             distances = task.distances(scanner, group)
-            nearest = scanner.nearest_rows([task.depth(query) for query in group])
+            nearest = scanner.nearest_rows(list(map(task.depth, group)))
             for query, of_query, rows in zip(group, distances, nearest):
                 relevant = task.relevant(query)
                 counts = count_by_distance(of_query, relevant, task.bit)
@@ -194,7 +198,7 @@ def _average_precisions(
     task: RetrievalTask, scanner: HammingScanner, group: range
 ) -> Iterator[float]:
     task.distances(scanner, group)
-    nearest = scanner.nearest_rows([task.depth(query) for query in group])
+    nearest = scanner.nearest_rows(list(map(task.depth, group)))
     for query, rows in zip(group, nearest):
         precisions = precision_at_relevant_ranks(task.relevant(query).take(rows))
         yield float(precisions.mean()) if precisions.size else 0.0
@@ -231,24 +235,23 @@ def _summary(
     points: tuple[np.ndarray, ...],
     curves: np.ndarray,
 ) -> RetrievalMetrics:
-    ends = np.cumsum([each.size for each in points])[:-1]
-    at_n, by_radius, by_rank = (
-        PrecisionRecall(tuple(at.tolist()), *map(tuple, means.tolist()))
-        for at, means in zip(points, np.split(curves, ends, axis=1))
-    )
-    columns = {name: [score[name] for score in scores] for name in scores[0]}
+    ends = np.cumsum(list(map(np.size, points)))[:-1]
+    curves_by_name = {}
+    for name, at, (precision, recall) in zip(_CURVES, points, np.split(curves, ends, axis=1)):
+        known = map(tuple, (at.tolist(), precision.tolist(), recall.tolist()))
+        curves_by_name[name] = PrecisionRecall(*known)
+    values = {}
+    for name in scores[0]:
+        column = list(map(operator.itemgetter(name), scores))
+        is_count = name.startswith("queries_")
+        values[name] = sum(column) if is_count else _mean(column, task.queries)
     return RetrievalMetrics(
         bit=task.bit,
         queries=task.queries,
         database=task.rows,
         topk=task.topk,
-        at_n=at_n,
-        by_radius=by_radius,
-        by_rank=by_rank,
-        **{
-            name: sum(column) if name.startswith("queries_") else _mean(column, task.queries)
-            for name, column in columns.items()
-        },
+        **curves_by_name,
+        **values,
     )
 
 

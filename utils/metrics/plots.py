@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,10 +30,10 @@ def read_runs(folder: Path, dataset: str) -> list[dict]:
     for path in folder.glob("metrics_*.json"):
         with open_untrusted(path, "an evaluation's metrics", MAX_METRICS, "delete it") as file:
             run = json.loads(file.read())
-            drawn = {key: run[key] for key in DRAWN}
+            values = operator.itemgetter(*DRAWN)(run)
         if run["dataset"] == dataset:
-            runs.append(drawn)
-    return sorted(runs, key=lambda run: run["bit"])
+            runs.append(dict(zip(DRAWN, values)))
+    return sorted(runs, key=operator.itemgetter("bit"))
 
 
 def draw_curves(runs: Sequence[dict], path: Path) -> None:
@@ -52,8 +53,8 @@ def draw_curves(runs: Sequence[dict], path: Path) -> None:
     figure = Figure(figsize=(14, 4.2), layout="constrained")
     figure.suptitle(f"HashNet on {runs[0]['dataset']}")
     ball, recall, first_n = figure.subplots(1, 3)
-    bits = [run["bit"] for run in runs]
-    within = [run["precision_within_radius_2"] for run in runs]
+    bits = list(map(operator.itemgetter("bit"), runs))
+    within = list(map(operator.itemgetter("precision_within_radius_2"), runs))
     ball.plot(bits, within, "o-", color="black", clip_on=False)  # a point at 0 is whole
     ball.set(xlabel="bits", ylabel="precision", title="P@H<=2", xticks=bits)
     for run in runs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,14 +104,14 @@ def known_labels(paths: Sequence[Path], splits: Sequence[Split]) -> list[np.ndar
     Returns:
         For each image its labels, [num_class] uint8, or None.
     """
-    wanted = {path.resolve(): None for path in paths}
-    names = {path.name for path in wanted}
+    resolved = list(map(Path.resolve, paths))
+    names, found = set(map(operator.attrgetter("name"), resolved)), {}
     for split in splits:
-        for index in range(len(split)):
+        for index in range(len(split.labels)):
             path = Path(split.images.name(index))
-            if path.name in names and wanted.get(path.resolve(), 0) is None:
-                wanted[path.resolve()] = split.labels[index]
-    return [wanted[path.resolve()] for path in paths]
+            if path.name in names:
+                found.setdefault(path.resolve(), split.labels[index])
+    return list(map(found.get, resolved))
 
 
 def search(
@@ -135,34 +136,36 @@ def search(
     Raises:
         UserError: codes of different lengths, or another number than the database has images.
     """
-    if len(database_codes) != len(database):
-        raise UserError(f"{len(database_codes)} database codes for {len(database)} images")
+    if len(database_codes) != len(database.labels):
+        raise UserError(f"{len(database_codes)} database codes for {len(database.labels)} images")
     distances, found = nearest(query_codes, database_codes, topk)
-    in_list = np.arange(len(database)) if database.indices is None else database.indices
-    return [
-        [
-            Match(
-                rank=rank,
-                distance=int(distance),
-                index=int(in_list[index]),
-                image=database.images.name(int(index)),
-                relevant=None if labels is None else bool((labels & database.labels[index]).any()),
-            )
-            for rank, (distance, index) in enumerate(zip(*of_query), 1)
-        ]
-        for labels, *of_query in zip(query_labels, distances, found)
-    ]
+    in_list = np.arange(len(database.labels)) if database.indices is None else database.indices
+    results: list[list[Match]] = []
+    for labels, *of_query in zip(query_labels, distances, found):
+        results.append([])
+        for rank, (distance, index) in enumerate(zip(*of_query), 1):
+            shares = None if labels is None else bool((labels & database.labels[index]).any())
+            name = database.images.name(int(index))
+            results[-1].append(Match(rank, int(distance), int(in_list[index]), name, shares))
+    return results
 
 
 def run_search(
-    config: Config, queries: Split, encoder: Encoder, codes_file: Path
+    config: Config,
+    encoder: Encoder,
+    queries: Split,
+    labelled: Split,
+    database: Split,
+    codes_file: Path,
 ) -> list[dict[str, Any]]:
     """Finds each query's nearest database images, and shows them.
 
     Args:
         config: the command's settings.
-        queries: `open_queries`.
         encoder: makes the codes.
+        queries: `open_queries`.
+        labelled: where labels of queries may be found, beside the database.
+        database: images to search in.
         codes_file: `database_code_{bit}.npy`: read where it is of these weights and this list,
             else written.
 
@@ -172,12 +175,11 @@ def run_search(
     Raises:
         UserError: an image cannot be read, or a file cannot be written.
     """
-    labelled, database = config.splits("test", "database")
     asked, known = load_or_build(codes_file, config.bit, encoder, queries, database)
     for problem in (*asked.left_out.values(), *known.left_out.values()):
         _log.info(f"Left out: {problem}")
     queries = asked.split
-    paths = [Path(queries.images.name(index)) for index in range(len(queries))]
+    paths = list(map(Path, map(queries.images.name, range(len(queries.labels)))))
     labels = known_labels(paths, [labelled, database])
     results = search(asked.codes, labels, known.codes, known.split, config.topk)
     folder, documents = Path(config.save_path), []
@@ -191,7 +193,7 @@ def run_search(
             copy = database.images.copy(matches[0].index, folder)
             _log.info(f"----- Save Matched Pic in: {copy}")
         _log.info(f"Contact sheet: {sheet}")
-        matches = [match.as_dict() for match in matches]
+        matches = list(map(Match.as_dict, matches))
         documents.append({"query": str(path), "sheet": str(sheet), "matches": matches})
     return documents
 
@@ -223,9 +225,10 @@ def _open_matches(matches: Sequence[Match], database: Split, skip_bad: bool) -> 
 def _save_sheet(
     path: Path, query: Image.Image, caption: str, matches: Sequence[Match], images: Sequence
 ) -> None:
-    captions = [f"{match.rank}. distance {match.distance}" for match in matches]
-    relevant = [match.relevant for match in matches]
-    sheet = draw_contact_sheet(query, caption, list(zip(images, captions, relevant)))
+    found = []
+    for image, match in zip(images, matches):
+        found.append((image, f"{match.rank}. distance {match.distance}", match.relevant))
+    sheet = draw_contact_sheet(query, caption, found)
     jpeg = io.BytesIO()
     sheet.save(jpeg, format="JPEG", quality=90)
     with atomic_write(path) as temporary:

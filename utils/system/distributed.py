@@ -84,20 +84,21 @@ def merged(entries: dict[int, str]) -> dict[int, str]:
     return dict(sorted(everywhere))
 
 
-def compute_on_main_process(compute: Callable[[], Any]) -> Any:
+def compute_on_main_process(compute: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """What rank 0 computes, known to all; the others wait, however long it takes.
 
     Args:
         compute: called on rank 0 alone; its result can be pickled.
+        arguments: for `compute`, like `options`.
     """
     if world_size() == 1:
-        return compute()
+        return compute(*arguments, **options)
     if not is_main_process():
         while not gather_objects(None)[0]:
             pass
         return gather_objects(None)[0]
     with ThreadPoolExecutor(1) as pool:
-        result = pool.submit(compute)
+        result = pool.submit(compute, *arguments, **options)
         done = False
         while not done:  # gloo gives up on a rank that is silent for 30 seconds
             done = bool(wait([result], timeout=HEARTBEAT_SECONDS).done)

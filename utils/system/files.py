@@ -35,7 +35,7 @@ class OutputPaths:
         self.weights_record = folder / f"weights_{bit}.json"
         self.last = folder / f"last_{bit}.npz"
         self.database_codes = folder / f"database_code_{bit}.npy"
-        train, test = (Path(log_dir) if log_dir else folder / name for name in ("train", "test"))
+        train, test = Path(log_dir or folder / "train"), Path(log_dir or folder / "test")
         self.train_log, self.test_log = train / f"log_{bit}.txt", test / f"log_{bit}.txt"
         self.epochs = train / f"metrics_{bit}.jsonl"
         self.settings = train / f"config_{bit}.yaml"
@@ -149,7 +149,7 @@ def sha256_of_file(path: str | os.PathLike) -> str:
     digest = hashlib.sha256()
     try:
         with Path(path).open("rb") as file:
-            for block in iter(lambda: file.read(1 << 20), b""):
+            while block := file.read(1 << 20):
                 digest.update(block)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {reason(error)}") from error

@@ -106,13 +106,15 @@ def append_metrics(path: Path, values: dict[str, Any]) -> None:
         temporary.write_bytes(whole + json.dumps(values).encode() + b"\n")
 
 
-def progress(items: Iterable, doing: str, done: int = 0) -> Iterable:
+def progress(items: Iterable, title: str, total: int, done: int = 0) -> Iterable:
     """Shows a bar over items on a terminal, on rank 0 alone; elsewhere the items as they are.
 
     Args:
-        items: what is left to do; `len(items)` counts what is done already too.
-        doing: what the bar says.
+        items: what is left to do.
+        title: what the bar says.
+        total: how many there are, those done before included.
         done: how many were done before.
     """
     disable = None if distributed.is_main_process() else True
-    return tqdm(items, desc=doing, initial=done, leave=False, dynamic_ncols=True, disable=disable)
+    bar = {"total": total, "initial": done, "leave": False, "dynamic_ncols": True}
+    return tqdm(items, desc=title, disable=disable, **bar)

@@ -35,7 +35,7 @@ class _Dtype:
 
     def __setstate__(self, state: Any) -> None:
         order, fields = _text(state[1]), state[2:5]
-        if order not in tuple("<>|=") or any(field is not None for field in fields):
+        if order not in tuple("<>|=") or fields != (None, None, None):
             raise RefusedPickle("holds an array of a dtype with fields")
         self.value = self.value.newbyteorder(order) if order in "<>" else self.value
 
@@ -56,9 +56,8 @@ def _array(content: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
     content = _encode(content) if isinstance(content, str) else content
     if not isinstance(dtype, _Dtype) or not isinstance(content, (bytes, bytearray)):
         raise RefusedPickle("holds an array without a dtype, or whose content is not bytes")
-    sides = shape if type(shape) is tuple and len(shape) <= 32 else (-1,)
-    count = math.prod(n if type(n) is int and n >= 0 else -1 for n in sides)
-    if len(content) != count * dtype.value.itemsize:
+    is_shape = type(shape) is tuple and len(shape) <= 32 and set(map(type, shape)) <= {int}
+    if not is_shape or len(content) != math.prod(shape) * dtype.value.itemsize:
         raise RefusedPickle("holds an array whose content does not fit its shape")
     return np.frombuffer(content, dtype.value).reshape(shape, order=order)
 
@@ -125,7 +124,8 @@ def _resolved(value: Any, done: dict[int, Any]) -> Any:
     if isinstance(value, (_Array, _Dtype)):
         return value.value
     if isinstance(value, (dict, list, tuple)) and id(value) not in done:
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        found = {name: _resolved(item, done) for name, item in items}
+        found = {}
+        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+            found[name] = _resolved(item, done)
         done[id(value)] = found if isinstance(value, dict) else type(value)(found.values())
     return done.get(id(value), value)

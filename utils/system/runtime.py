@@ -80,11 +80,6 @@ def cores_for_each(processes: int = 0) -> int:
     return max(1, usable_cores() // sharing)
 
 
-def maths_threads() -> int:
-    """Threads for CPU maths, as `setup_paddle` has set them."""
-    return int(os.environ.get("OMP_NUM_THREADS", 1))
-
-
 def has_launcher() -> bool:
     """Whether `python -m paddle.distributed.launch` has started this process."""
     started_here = multiprocessing.parent_process() is not None  # it has the same variables

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import zipfile
@@ -33,24 +34,30 @@ def find_state(prefix: str | os.PathLike, *endings: str) -> Path:
     text = os.fspath(prefix)
     if text.endswith(endings):
         return Path(text)
-    paths = [Path(text + ending) for ending in endings]
-    return next((path for path in paths if path.is_file()), paths[0])
+    for ending in endings:
+        if os.path.isfile(text + ending):
+            return Path(text + ending)
+    return Path(text + endings[0])
 
 
-def read_state(path: Path, expected: str) -> dict[str, Any]:
+def read_state(path: Path, expected: str) -> tuple[dict[str, Any], str]:
     """Reads a state dict of Paddle's format; its tensors come as NumPy arrays.
 
     Args:
         path: the file.
         expected: what it should hold, for the message, such as 'a file of trained weights'.
 
+    Returns:
+        The state dict, and the SHA-256 of the bytes that it was read from.
+
     Raises:
         UserError: the file is missing, is not a state dict, or asks for anything else than one
             needs (`utils.system.pickles`); then nothing of it was run.
     """
     with open_untrusted(path, expected, MAX_STATE) as file:
+        content = file.read()
         try:
-            state = load_plain(file.read())
+            state = load_plain(content)
         except RefusedPickle as error:
             raise UserError(f"{path}: refused: the file {error}") from error
         if not isinstance(state, dict):
@@ -59,12 +66,11 @@ def read_state(path: Path, expected: str) -> dict[str, Any]:
             slices = [state.pop(part) for part in whole["slices"]]
             state[name] = np.concatenate(slices).reshape(tuple(whole["OriginShape"]))
         state.pop(_INTERNAL_NAMES, None)
-        return {name: _without_internal_name(value) for name, value in state.items()}
-
-
-def _without_internal_name(value: Any) -> Any:
-    is_pair = isinstance(value, (list, tuple)) and len(value) == 2
-    return value[1] if is_pair and isinstance(value[1], np.ndarray) else value
+        for name, value in state.items():
+            is_pair = isinstance(value, (list, tuple)) and len(value) == 2
+            if is_pair and isinstance(value[1], np.ndarray):  # a tensor's internal name before it
+                state[name] = value[1]
+        return state, hashlib.sha256(content).hexdigest()
 
 
 def write_training_state(
@@ -88,14 +94,22 @@ def write_training_state(
         np.savez(temporary, **arrays)
 
 
-def read_training_state(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
+def read_training_state(
+    path: Path,
+) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any], str]:
     """Reads what `write_training_state` wrote; the zip format's checksums tell damage.
+
+    Returns:
+        The parts, the record, and the SHA-256 of the file.
 
     Raises:
         UserError: the file is missing, damaged or not a training state.
     """
     expected = "a training state"
     with open_untrusted(path, expected, MAX_STATE) as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             size = sum(member.file_size for member in members)
@@ -110,7 +124,7 @@ def read_training_state(path: Path) -> tuple[dict[str, dict[str, np.ndarray]], d
         for full_name, array in arrays.items():
             part, _, name = full_name.partition("/")
             parts.setdefault(part, {})[name] = array
-        return parts, record
+        return parts, record, digest.hexdigest()
 
 
 def assign_strictly(
@@ -127,7 +141,10 @@ def assign_strictly(
     Raises:
         UserError: names or shapes differ, or a value is no array of real numbers.
     """
-    parameters = {n: p for n, p in layer.state_dict().items() if not n.startswith(partial)}
+    parameters = layer.state_dict()
+    for name in list(parameters):
+        if name.startswith(partial):
+            del parameters[name]
     missing = sorted(parameters.keys() - state.keys())
     surplus = sorted(map(str, state.keys() - parameters.keys()))
     if missing or surplus:

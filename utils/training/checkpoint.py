@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+import operator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import paddle
 
-from utils.config import Config
-from utils.datasets import Split
 from utils.loss import HashNetLoss
-from utils.optimizer import optimizer_arrays
+from utils.optimizer import OPTIMIZER_SLOTS
 from utils.system import distributed
 from utils.system.errors import UserError
-from utils.system.files import atomic_write, sha256_of_file, write_text
+from utils.system.files import (
+    OutputPaths,
+    atomic_write,
+    check_space,
+    check_writable,
+    sha256_of_file,
+    write_text,
+)
 from utils.system.state_files import write_training_state
 
 _log = logging.getLogger(__name__)
@@ -44,19 +49,12 @@ class Progress:
     counts: tuple[int, ...] = ()
 
 
-def run_settings(config: Config, splits: Sequence[Split]) -> dict[str, Any]:
-    """What decides what a training computes, in JSON values; see `resume.differences`."""
-    data = {f"{split.name} list": split.origin["list_sha256"] for split in splits}
-    data["resize of the data set"] = config.info.resize
-    return {**config.settings(), "ranks": distributed.world_size(), "data": data}
-
-
 class CheckpointSaver:
     """Saves a training; rank 0 writes, all ranks call it together.
 
     Args:
-        config: the run's settings.
-        settings: the same as they are saved (`run_settings`).
+        paths: the output files.
+        settings: the run's settings, as they are saved; see `resume.differences`.
         network: whose weights are saved.
         optimizer: whose state is saved.
         criterion: whose bank is saved.
@@ -67,16 +65,37 @@ class CheckpointSaver:
 
     def __init__(
         self,
-        config: Config,
+        paths: OutputPaths,
         settings: dict[str, Any],
         network: paddle.nn.Layer,
         optimizer: paddle.optimizer.Optimizer,
         criterion: HashNetLoss,
     ):
-        self._paths, self._settings, self._sampling = config.paths, settings, config.sampling
+        self._paths, self._settings = paths, settings
         self._network, self._optimizer, self._criterion = network, optimizer, criterion
-        self._fresh = not config.resume  # until its first best weights are saved
+        self._own_banks = settings["sampling"] == "replicate"
+        self._fresh = not settings["resume"]  # until its first best weights are saved
         self.newest: Progress | None = None
+
+    def prepare(self, settings_as_yaml: str) -> None:
+        """Finds out before the first step whether all will fit, and writes the run's settings.
+
+        Raises:
+            UserError: the folders cannot be written, or the disk has not enough room.
+        """
+        if not distributed.is_main_process():
+            return
+        weights = _bytes_of(self._network)
+        slots = weights * len(OPTIMIZER_SLOTS[type(self._optimizer).__name__])
+        banks = distributed.world_size() if self._own_banks else 1
+        sizes = {
+            self._paths.weights: weights,
+            self._paths.optimizer: slots,
+            self._paths.last: weights + slots + banks * _bytes_of(self._criterion),
+        }
+        check_writable(self._paths.folder, sizes)
+        check_space(sizes)
+        write_text(self._paths.settings, settings_as_yaml)
 
     def save_last(self, progress: Progress) -> None:
         """Writes `last_{bit}.npz`: all that `--resume` needs.
@@ -89,10 +108,10 @@ class CheckpointSaver:
                 stays as it was.
         """
         banks = [_finite_arrays(self._criterion.state_dict())]
-        if self._sampling == "replicate":
+        if self._own_banks:
             banks = distributed.gather_objects(banks[0])
         if distributed.is_main_process():
-            optimizer = optimizer_arrays(self._optimizer)
+            optimizer = self._optimizer_state()
             parts = {
                 "network": _finite_arrays(self._network.state_dict()),
                 "optimizer": _finite_arrays(optimizer),
@@ -117,7 +136,7 @@ class CheckpointSaver:
         paths = self._paths
         if self._fresh:
             self._set_aside_earlier()
-        network, optimizer = self._network.state_dict(), optimizer_arrays(self._optimizer)
+        network, optimizer = self._network.state_dict(), self._optimizer_state()
         for path, state in ((paths.optimizer, optimizer), (paths.weights, network)):
             _finite_arrays(state)
             with atomic_write(path, alone=True) as temporary:
@@ -143,14 +162,26 @@ class CheckpointSaver:
                 path.replace(earlier)
         _log.info(f"Weights of an earlier training: now {earlier}")
 
+    def _optimizer_state(self) -> dict[str, Any]:
+        # What was loaded becomes the optimizer's own at its first step; Paddle 2.6 does not save
+        # it before.
+        held = getattr(self._optimizer, "_accumulators_holder", {})
+        return {**held, **self._optimizer.state_dict()}
+
+
+def _bytes_of(layer: paddle.nn.Layer) -> int:
+    return 4 * sum(map(int, map(operator.attrgetter("size"), layer.state_dict().values())))
+
 
 def _finite_arrays(state: dict[str, Any]) -> dict[str, np.ndarray]:
     """The tensors of a state as arrays; refuses numbers that are not finite."""
-    tensors = {n: value for n, value in state.items() if isinstance(value, paddle.Tensor)}
-    for name, tensor in tensors.items():
-        if not bool(paddle.isfinite(tensor).all()):
-            raise UserError(
-                f"{name} has become infinite or no number: nothing is saved, what was saved "
-                "before is whole; a lower --learning-rate may help"
-            )
-    return {name: tensor.numpy() for name, tensor in tensors.items()}
+    arrays = {}
+    for name, tensor in state.items():
+        if isinstance(tensor, paddle.Tensor):
+            if not bool(paddle.isfinite(tensor).all()):
+                raise UserError(
+                    f"{name} has become infinite or no number: nothing is saved, what was saved "
+                    "before is whole; a lower --learning-rate may help"
+                )
+            arrays[name] = tensor.numpy()
+    return arrays

@@ -12,18 +12,12 @@ import numpy as np
 import paddle
 
 from models import HashNet
+from utils.codes.storage import save_codes
 from utils.config import Config
 from utils.datasets import Split, positions_in_database
 from utils.datasets.loader import BadImageReport
 from utils.engine import StopFlag
-from utils.inference import database as database_codes
-from utils.inference.encoder import (
-    Encoded,
-    Encoder,
-    build_backend,
-    fingerprint,
-    left_out_of,
-)
+from utils.inference.encoder import Encoded, Encoder, build_backend
 from utils.metrics import RetrievalMetrics, evaluate_retrieval, mean_average_precision
 from utils.metrics.plots import draw_curves, read_runs
 from utils.metrics.relevance import relevant_share
@@ -77,14 +71,13 @@ class Evaluator:
         queries, database = self._encoder.encode(self._queries, self._database, stop=stop)
         left_out = report_left_out(self._bad_images, queries, database)
         value = distributed.compute_on_main_process(
-            lambda: mean_average_precision(
-                queries.codes,
-                queries.split.labels,
-                database.codes,
-                database.split.labels,
-                self._topk,
-                exclude=excluded_positions(queries.split, database.split, self._exclude_self),
-            )
+            mean_average_precision,
+            queries.codes,
+            queries.split.labels,
+            database.codes,
+            database.split.labels,
+            self._topk,
+            exclude=excluded_positions(queries.split, database.split, self._exclude_self),
         )
         seconds = time.perf_counter() - begin
         return {"map": value, "left_out": left_out, "evaluation_seconds": seconds}
@@ -110,9 +103,12 @@ def warn_of_queries_in_database(queries: Split, database: Split, exclude_self: b
 
 def report_left_out(bad_images: BadImageReport, *encoded: Encoded) -> dict[str, list[str]]:
     """Warns of images that have no codes; returns what is wrong with them, by the split's name."""
-    left_out = left_out_of(*encoded)
-    for name, problems in left_out.items():
-        bad_images.warn(problems, f"images of {name} are left out")
+    left_out = {}
+    for each in encoded:
+        if each.left_out:
+            name, problems = each.split.name, list(each.left_out.values())
+            bad_images.warn(problems, f"images of {name} are left out")
+            left_out[name] = problems
     return left_out
 
 
@@ -120,11 +116,8 @@ def start_run(config: Config, log_file: Path, seed: int) -> None:
     """Opens the log and chooses the device, on every rank.
 
     Raises:
-        UserError: a folder cannot be written, or there is no such device.
+        UserError: the log cannot be written, or there is no such device.
     """
-    if distributed.is_main_process():
-        check_writable(config.output_dir)
-        check_writable(log_file.parent)
     log_to_files(log_file)
     device = choose_device(config.device)
     _log.info(
@@ -146,12 +139,14 @@ def evaluate(config: Config) -> int:
         UserError: weights, lists or images are missing or wrong, or a file cannot be written.
     """
     paths = config.paths
+    if distributed.is_main_process():
+        check_writable(paths.folder)
     start_run(config, paths.test_log, config.seed)
     queries, database = config.splits("test", "database")
     network = HashNet(config.bit)
-    weights = fingerprint(network.load_weights(config.weights))
-    _log.info(f"test {len(queries)}")
-    _log.info(f"database {len(database)}")
+    weights = network.load_weights(config.weights)
+    _log.info(f"test {len(queries.labels)}")
+    _log.info(f"database {len(database.labels)}")
     transform = config.transform()
     encoder = Encoder(
         build_backend(network, config.crop_size, config.encoder, config.precision),
@@ -166,14 +161,18 @@ def evaluate(config: Config) -> int:
     queries, database = coded_queries.split, coded_database.split
     left_out = report_left_out(BadImageReport(), coded_queries, coded_database)
     inside = warn_of_queries_in_database(queries, database, config.exclude_self)
-    exclude = excluded_positions(queries, database, config.exclude_self)
-    known = (coded_queries.codes, queries.labels, coded_database.codes, database.labels)
     metrics = distributed.compute_on_main_process(
-        lambda: evaluate_retrieval(*known, config.topK, exclude=exclude)
+        evaluate_retrieval,
+        coded_queries.codes,
+        queries.labels,
+        coded_database.codes,
+        database.labels,
+        config.topK,
+        exclude=excluded_positions(queries, database, config.exclude_self),
     )
     if distributed.is_main_process():  # the rest is files
-        made_from = encoder.provenance(database)
-        database_codes.save(paths.database_codes, coded_database, made_from)
+        made_from = encoder.provenance(database, coded_database.left_out)
+        save_codes(paths.database_codes, coded_database.codes, made_from)
         _log.info(f"Database codes: {paths.database_codes}")
         record = {
             "dataset": config.info.name,
@@ -203,8 +202,9 @@ def evaluate(config: Config) -> int:
 
 
 def _write_metrics(record: dict[str, Any], path: Path, figure: Path) -> None:
-    # A line a key, since the curves are long.
-    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items()]
+    lines = []
+    for key, value in record.items():  # a line a key, since the curves are long
+        lines.append(f"{json.dumps(key)}: {json.dumps(value)}")
     write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
     _log.info(f"Metrics: {path}")
     try:

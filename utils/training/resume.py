@@ -68,7 +68,7 @@ def resume(
     path = find_state(config.resume, TRAINING, WEIGHTS)
     if path.suffix == WEIGHTS:
         return _resume_weights(config, path, network, optimizer)
-    parts, record = read_training_state(path)
+    parts, record, _ = read_training_state(path)
     try:
         progress = _progress_of(record["progress"])
         saved = _settings_of(record["settings"], settings)
@@ -108,9 +108,9 @@ def _resume_weights(
             f"{path.with_suffix(TRAINING)}: missing; --last-epoch N says how many epochs were "
             f"trained, where only {path.name} and its {OPTIMIZER} are there"
         )
-    assign_strictly(network, read_state(path, "a file of trained weights"), str(path))
+    assign_strictly(network, read_state(path, "a file of trained weights")[0], str(path))
     optimizer_path = path.with_suffix(OPTIMIZER)
-    state = read_state(optimizer_path, "a file of the optimizer's state")
+    state, _ = read_state(optimizer_path, "a file of the optimizer's state")
     _restore_optimizer(optimizer, network, state, optimizer_path)
     _log.info(f"----- Resume: Load model, optimizer and state from {path}")
     return Progress(epoch=config.last_epoch)
@@ -177,7 +177,8 @@ def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
     (`change_of_ranks`).
 
     Args:
-        saved: `checkpoint.run_settings` of the saved training. What is missing is not compared.
+        saved: the saved training's settings by name, with `ranks` (how many trained) and `data`
+            (what its lists were: name → text). What is missing is not compared.
         now: the same of this run.
 
     Returns:

@@ -16,7 +16,7 @@ from models import HashNet
 from models.initialization import initialize_from_data
 from models.layers import MixedPrecision, Normalize
 from models.pretrained import load_backbone
-from utils.config import TRAIN_COMMAND, Config, command_to_resume, config_as_yaml
+from utils.config import Config, command_to_resume
 from utils.datasets import Split
 from utils.datasets.loader import BadImageReport, BatchLoader, LoaderOptions, first_images
 from utils.engine import EpochResult, train_one_epoch
@@ -28,13 +28,12 @@ from utils.lr_scheduler import (
     scaled_learning_rate,
     start_epoch,
 )
-from utils.optimizer import OPTIMIZER_SLOTS, build_optimizer
+from utils.optimizer import build_optimizer
 from utils.system import distributed
 from utils.system.errors import EXIT_SIGNAL, Interrupted, signals_handled_by
-from utils.system.files import check_space, check_writable, write_text
 from utils.system.logger import append_metrics
 from utils.system.runtime import check_mixed_precision, has_launcher
-from utils.training.checkpoint import CheckpointSaver, Progress, run_settings
+from utils.training.checkpoint import CheckpointSaver, Progress
 from utils.training.evaluator import Evaluator, start_run
 from utils.training.preemption import StopRequest
 from utils.training.resume import resume
@@ -77,7 +76,8 @@ class Trainer:
         self.started = time.strftime("%Y-%m-%dT%H:%M:%S")
         self.stop, self.bad_images = StopRequest(), BadImageReport()
         ranks, is_shared = distributed.world_size(), config.sampling == "shard"
-        train_set, queries, database = splits = config.splits("train", "test", "database")
+        train_set, queries, database = config.splits("train", "test", "database")
+        num_train, num_class = train_set.labels.shape
         options = config.loader_options(config.transform())
         self.batches = BatchLoader(
             train_set,
@@ -87,29 +87,36 @@ class Trainer:
             (distributed.rank(), ranks) if is_shared else (0, 1),
             seed,
         )
-        _log.info(f"train_set {len(train_set)}")
-        _log.info(f"test {len(queries)}")
-        _log.info(f"database {len(database)}")
+        _log.info(f"train_set {num_train}")
+        _log.info(f"test {len(queries.labels)}")
+        _log.info(f"database {len(database.labels)}")
         _log.info(f"----- Total # of train batch: {len(self.batches)}")
         self.network = HashNet(config.bit)
-        self.criterion = HashNetLoss(
-            config.bit,
-            len(train_set),
-            config.alpha,
-            train_set.labels.shape[1],
-            distributed.ProcessGroup() if is_shared else None,
-        )
+        exchange = distributed.ProcessGroup() if is_shared else None
+        self.criterion = HashNetLoss(config.bit, num_train, config.alpha, num_class, exchange)
         rate = scaled_learning_rate(config.learning_rate, config.batch_size * ranks)
         self.schedule = halving_schedule(rate, config.de_step)
         self.optimizer = build_optimizer(
-            config.optimizer, self.network, self.schedule, config.momentum, config.weight_decay
+            config.optimizer,
+            self.network.backbone_parameters(),
+            self.network.hash_parameters(),
+            self.schedule,
+            config.momentum,
+            config.weight_decay,
         )
         backend = build_backend(self.network, config.crop_size, config.encoder, config.precision)
         encoder = Encoder(backend, config.transform(), config.batch_size, options)
         self.evaluator = Evaluator(encoder, queries, database, config.topK, config.exclude_self)
-        settings = run_settings(config, splits)
+        # What decides what a training computes: saved with it, compared where it goes on.
+        data = {
+            "train list": train_set.origin["list_sha256"],
+            "test list": queries.origin["list_sha256"],
+            "database list": database.origin["list_sha256"],
+            "resize of the data set": config.info.resize,
+        }
+        settings = {**config.settings(), "ranks": ranks, "data": data}
         saved = (settings, self.network, self.optimizer, self.criterion)
-        self.saver = CheckpointSaver(config, *saved)
+        self.saver = CheckpointSaver(self.paths, *saved)
         if config.resume:
             self.progress = resume(config, *saved)
         else:
@@ -144,9 +151,7 @@ class Trainer:
             done = f"{self.progress.epoch} epochs are done already"
             _log.info(f"Nothing to train: {done}, --epoch asks for {self.config.epoch}")
             return 0
-        if distributed.is_main_process():
-            self._check_disk()
-            write_text(self.paths.settings, config_as_yaml(self.config, TRAIN_COMMAND))
+        self.saver.prepare(self.config.as_yaml())
         begun = self.progress
         with signals_handled_by(self.stop.note):
             with contextlib.suppress(Interrupted):  # in the middle of an evaluation
@@ -276,17 +281,3 @@ class Trainer:
         )
         how = " (under the same launcher)" if has_launcher() else ""
         _log.info(f"To go on{how}: {command_to_resume(state)}")
-
-    def _check_disk(self) -> None:
-        """Finds out before the first step whether the states will fit."""
-        weights = 4 * sum(int(p.size) for p in self.network.parameters())
-        slots = weights * len(OPTIMIZER_SLOTS[type(self.optimizer).__name__])
-        bank = 4 * sum(int(t.size) for t in self.criterion.state_dict().values())
-        banks = distributed.world_size() if self.config.sampling == "replicate" else 1
-        sizes = {
-            self.paths.weights: weights,
-            self.paths.optimizer: slots,
-            self.paths.last: weights + slots + bank * banks,
-        }
-        check_writable(self.paths.folder, sizes)
-        check_space(sizes)
