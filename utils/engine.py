@@ -28,13 +28,9 @@ class StopFlag(Protocol):
 
 @dataclass(frozen=True)
 class EpochResult:
-    """What steps of an epoch came to, over all ranks.
+    """What steps of an epoch came to, over all ranks: the loss and the number of images of each.
 
-    Attributes:
-        losses: of each step.
-        counts: how many images each of them saw.
-        seconds: wall time.
-        reader_seconds: the part of it that this rank spent waiting for images.
+    `reader_seconds` is the part of the wall time that this rank spent waiting for images.
     """
 
     losses: tuple[float, ...]
@@ -144,16 +140,12 @@ def encode(
 
     Args:
         to_codes: images [n, h, w, 3] uint8 → packed codes [n, bit / 8] uint8.
-        batches: of arrays (images, index), at least one; an index below 0 is left out.
+        batches: of a split in list order.
         title: what the progress bar says.
-        stop: asked before each batch.
+        stop: asked before each batch; `Interrupted` is raised where it is agreed on.
 
     Returns:
-        Codes [n, bit / 8] uint8, and their indices [n] int64, rising.
-
-    Raises:
-        UserError: the network's output is not a number (weights that a training has ruined).
-        Interrupted: `stop` was agreed on.
+        Codes [n, bit / 8] uint8, and the indices [n] int64 of the images that have one, rising.
     """
     codes, index = [], []
     for step, (images, of_images) in enumerate(progress(batches, title, len(batches))):

@@ -117,19 +117,17 @@ def weighted_pair_loss(
     counts: paddle.Tensor,
     total: Callable[[paddle.Tensor], paddle.Tensor],
 ) -> paddle.Tensor:
-    """Mean of log(1 + e^θ) - Sθ over similar pairs plus its mean over the others.
+    """Mean of log(1 + e^θ) - Sθ over similar pairs plus its mean over the others, on this process.
 
     Only whole matrices of one shape are multiplied and added, and rows are summed by a matrix
-    product: Paddle's broadcasts and sums along an axis take some ten times as long on a CPU.
+    product: Paddle's broadcasts and sums along an axis take some ten times as long on a CPU. No
+    value leaves the device.
 
     Args:
         theta: [n, m], the log-odds that a pair is similar.
         similar: S, [n, m] of 0 and 1.
         counts: [n], 1 for a row whose pairs count, 0 for one whose pairs do not.
         total: sums a count of pairs over the processes that share the batch.
-
-    Returns:
-        This process's addend of the loss, a scalar; no value leaves the device.
     """
 
     def over_pairs(values: paddle.Tensor) -> paddle.Tensor:

@@ -22,15 +22,10 @@ def build_optimizer(
     momentum: float,
     weight_decay: float,
 ) -> paddle.optimizer.Optimizer:
-    """An optimizer over all parameters; the hash layer learns 10 times faster.
+    """An optimizer over all parameters; the hash layer learns at 10 times the schedule's rate.
 
-    Args:
-        name: 'SGD' (with momentum), 'RMSProp' or 'AdamW'.
-        backbone: parameters at the schedule's rate.
-        hash_layer: parameters at 10 times that rate.
-        schedule: the learning rate.
-        momentum: of SGD and RMSProp; AdamW keeps Paddle's β1 and β2.
-        weight_decay: λ; AdamW decouples it, the others add λw to the gradient.
+    `name` is 'SGD' (with momentum), 'RMSProp' or 'AdamW' (which keeps Paddle's β1 and β2, and
+    decouples weight decay λ; the others add λw to the gradient).
     """
     parameters = [
         {"params": backbone},

@@ -11,15 +11,7 @@ MAX_BIT = 512
 
 
 def check_bit(bit: int, where: str = "") -> None:
-    """Refuses a code length that does not fill whole bytes or is out of range.
-
-    Args:
-        bit: the code length.
-        where: how the message begins.
-
-    Raises:
-        UserError: `bit` is not a multiple of 8 from 8 to 512.
-    """
+    """Raises a `UserError`, beginning with `where`, unless `bit` fills whole bytes, 512 at most."""
     if bit % 8 or not 8 <= bit <= MAX_BIT:
         raise UserError(
             f"{where}{bit}-bit codes: the code length must be a multiple of 8 from 8 to {MAX_BIT}"
@@ -27,17 +19,9 @@ def check_bit(bit: int, where: str = "") -> None:
 
 
 def check_codes(codes: np.ndarray, name: str = "codes") -> int:
-    """Refuses an array that does not hold packed codes.
+    """The code length, in bits, of an array that should hold packed codes, uint8 [n, bit / 8].
 
-    Args:
-        codes: what should be uint8 [n, bit / 8].
-        name: how the message calls it.
-
-    Returns:
-        The code length in bits.
-
-    Raises:
-        UserError: another type or shape, or a code length that is not allowed.
+    Raises a `UserError`, which calls the array `name`, for another type, shape or length.
     """
     if codes.dtype != np.uint8 or codes.ndim != 2:
         raise UserError(
@@ -76,27 +60,16 @@ def pack_codes(z: np.ndarray) -> np.ndarray:
 
 
 def unpack_codes(codes: np.ndarray) -> np.ndarray:
-    """The inverse of `pack_codes`, up to the magnitude: codes as signs.
+    """The inverse of `pack_codes`: uint8 [n, bit / 8] → the signs, int8 [n, bit] of -1 and 1.
 
-    Args:
-        codes: uint8 [n, bit / 8].
-
-    Returns:
-        int8 [n, bit] of -1 and 1.
-
-    Raises:
-        UserError: `codes` are no packed codes.
+    Raises a `UserError` where `codes` are no packed codes.
     """
     check_codes(codes)
     return np.unpackbits(codes, axis=1).view(np.int8) * np.int8(2) - np.int8(1)
 
 
 def check_same_bit(query_codes: np.ndarray, database_codes: np.ndarray) -> int:
-    """The common code length of two sets of packed codes, in bits.
-
-    Raises:
-        UserError: one of them holds no packed codes, or their lengths differ.
-    """
+    """The common code length, in bits, of two sets of packed codes; else a `UserError`."""
     query_bit = check_codes(query_codes, "query codes")
     database_bit = check_codes(database_codes, "database codes")
     if query_bit != database_bit:

@@ -30,15 +30,11 @@ Result = TypeVar("Result")
 
 
 def as_words(codes: np.ndarray) -> np.ndarray:
-    """Packed codes as machine words, so that one XOR compares up to 64 bits.
+    """Packed codes, uint8 [n, bit / 8], as machine words, so that one XOR compares up to 64 bits.
 
-    Args:
-        codes: uint8 [n, bit / 8].
-
-    Returns:
-        Unsigned integers [n_words, n], contiguous: the shortest word of 1, 2, 4 or 8 bytes that
-        holds a code, several of 8 bytes for more than 64 bits. Missing bytes are zeros, which add
-        nothing to a distance.
+    Returns unsigned integers [n_words, n], contiguous: the shortest word of 1, 2, 4 or 8 bytes
+    that holds a code, several of 8 bytes for more than 64 bits. Missing bytes are zeros, which add
+    nothing to a distance.
     """
     n, width = codes.shape
     word = min(8, 1 << (width - 1).bit_length())
@@ -49,12 +45,7 @@ def as_words(codes: np.ndarray) -> np.ndarray:
 
 
 class HammingScanner:
-    """Searches one database, group after group, in buffers of its own (one scanner a thread).
-
-    Args:
-        database_words: unsigned integers [n_words, n], see `as_words`.
-        bit: code length, up to 512.
-    """
+    """Searches one database, group after group, in buffers of its own (one scanner a thread)."""
 
     def __init__(self, database_words: np.ndarray, bit: int) -> None:
         self._database, self._bit = database_words, bit
@@ -71,16 +62,11 @@ class HammingScanner:
         self._counts = np.empty((GROUP_QUERIES, min(n, CHUNK_ROWS)), np.uint8)
 
     def distances(self, query_words: np.ndarray, excluded: np.ndarray | None = None) -> np.ndarray:
-        """Hamming distances of a group of queries to every row of the database.
+        """Hamming distances of a group of queries, columns of `as_words`, to every database row.
 
-        Args:
-            query_words: unsigned integers [n_words, g], columns of `as_words`; g is at most
-                `GROUP_QUERIES`.
-            excluded: int [g], for each query a database row to leave out, or -1; None: none.
-
-        Returns:
-            uint8 or uint16 [g, n], a kept buffer that the next call overwrites. An excluded row
-            has the largest value of that type, farther than any distance.
+        `excluded`, int [g], names a row to leave out for each query, or -1. Returns uint8 or uint16
+        [g, n], a kept buffer that the next call overwrites; an excluded row has the largest value
+        of that type, farther than any distance.
         """
         g = query_words.shape[1]
         for start in range(0, self._n, CHUNK_ROWS):
@@ -99,13 +85,10 @@ class HammingScanner:
         return self._distances[:g, : self._n]
 
     def nearest_rows(self, depths: Sequence[int]) -> list[np.ndarray]:
-        """The rows of smallest distance for the group that `distances` was last called with.
+        """Finds the nearest rows of each query of the group that `distances` was last called with.
 
-        Args:
-            depths: for each query of the group how many, at most the rows that are not excluded.
-
-        Returns:
-            For each query its rows, intp [depth], ordered by (distance, row).
+        As many as its depth, which is at most the rows that are not excluded: intp, ordered by
+        (distance, row).
         """
         counts = self._mark_candidates(depths)
         places = self._marked(len(depths))
@@ -121,8 +104,7 @@ class HammingScanner:
     def _mark_candidates(self, depths: Sequence[int]) -> np.ndarray:
         """Marks, for each query, the rows within a radius that holds enough; how many they are.
 
-        The radius need not be the smallest: rows too many are cut after sorting, which costs less
-        than another look at all rows.
+        Rows too many are cut after sorting, which costs less than another look at all rows.
         """
         g = len(depths)
         distances, marks = self._distances[:g, : self._n], self._marks[:g]
@@ -137,10 +119,9 @@ class HammingScanner:
         return counts
 
     def _likely_radii(self, distances: np.ndarray, depths: Sequence[int]) -> np.ndarray:
-        """For each query a radius that most likely holds `depth` rows, from a sample of the rows.
+        """Guesses a radius for each query that holds `depth` rows, from every k-th run of 64 rows.
 
-        The sample is every k-th run of 64 rows, a cache line each; of a small database it is all
-        rows, and the radius certain.
+        Of a small database the sample is all rows, and the radius certain.
         """
         g, bins = len(depths), self._bit + 2  # the last bin is for excluded rows
         runs = self._n // SAMPLE_RUN
@@ -160,8 +141,7 @@ class HammingScanner:
     def _marked(self, g: int) -> np.ndarray:
         """Places of the marks in the padded rows, ascending: `numpy.flatnonzero`, by groups of 8.
 
-        On few and scattered marks flatnonzero waits for a mispredicted branch at each of them; on
-        denser ones it does not branch. Groups, and then the rows of marked groups, are dense.
+        On few and scattered marks flatnonzero waits for a mispredicted branch at each of them.
         """
         words = self._mark_words[:g].reshape(-1)
         groups = np.flatnonzero(words != 0)
@@ -182,20 +162,14 @@ def _cut(queries: range, size: int) -> Iterator[range]:
 def map_blocks(
     work: Callable[[range], Result], n_queries: int, threads: int | None = None
 ) -> Iterator[Result]:
-    """Runs `work` over blocks of queries in threads; gives the results in the order of the blocks.
+    """Runs `work` over blocks of query numbers, in threads (None: one for each processor).
 
-    Args:
-        work: takes the query numbers of one block.
-        n_queries: how many queries there are.
-        threads: how many work at a time; None: as many as this process has processors.
-
-    Returns:
-        One result a block, as they are asked for. The blocks do not depend on the threads.
+    Returns one result a block, in order, as they are asked for. The blocks are the same whatever
+    the number of threads.
     """
     blocks = list(_cut(range(n_queries), BLOCK_QUERIES))
-    if len(blocks) <= 1 or threads == 1:
-        return map(work, blocks)
-    return _map_in_threads(work, blocks, threads or usable_cores())
+    threads = threads or (usable_cores() if len(blocks) > 1 else 1)
+    return map(work, blocks) if threads == 1 else _map_in_threads(work, blocks, threads)
 
 
 def _map_in_threads(

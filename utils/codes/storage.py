@@ -21,7 +21,6 @@ from utils.codes import check_bit, check_codes, pack_codes
 from utils.system.errors import UserError
 from utils.system.files import atomic_write, open_untrusted, write_text
 
-RECORD_KEYS = ("bit", "rows", "codes_sha256")
 MAX_CODES = 1 << 36
 MAX_RECORD = 1 << 30
 """Bytes of a code file and of its record, at most."""
@@ -32,25 +31,20 @@ def save_codes(path: str | os.PathLike, codes: np.ndarray, provenance: dict) -> 
     """Writes a code file and the record beside it, each whole or not at all.
 
     The record is written last and holds the hash of the codes: a run that dies between the two
-    leaves a pair that `load_codes` refuses, not one that passes for something it is not.
+    leaves a pair that `load_codes` refuses.
 
     Args:
         path: the `.npy` file.
         codes: packed codes, uint8 [n, bit / 8].
-        provenance: what the codes are of, in JSON values. `provenance_differences` knows the keys
-            `list`, `list_sha256`, `weights`, `weights_sha256` and `transform`; others are kept.
+        provenance: what the codes are of, in JSON values, other than the record's own keys.
 
     Raises:
         UserError: a file cannot be written, or `codes` are no packed codes.
-        ValueError: `provenance` uses one of the record's own keys.
     """
     path = Path(path)
-    bit = check_codes(codes, str(path))
-    taken = set(RECORD_KEYS) & set(provenance)
-    if taken:
-        raise ValueError(f"provenance keys {sorted(taken)} are the record's own")
-    record = {"bit": bit, "rows": len(codes), "codes_sha256": _sha256_of_codes(codes)}
-    text = json.dumps({**record, **provenance}, indent=2, ensure_ascii=False) + "\n"
+    check_codes(codes, str(path))
+    record = {**provenance, **_identity(codes)}
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
     content = io.BytesIO()  # NumPy's own writing to a file does not say why it failed
     np.save(content, codes, allow_pickle=False)
     with atomic_write(path) as temporary:
@@ -66,15 +60,15 @@ def load_codes(path: str | os.PathLike, bit: int | None = None) -> tuple[np.ndar
         bit: the code length the caller needs; None: any.
 
     Returns:
-        Packed codes, uint8 [n, bit / 8], and the provenance as given to `save_codes`, or None
-        where no `.json` stands beside the file.
+        Packed codes, uint8 [n, bit / 8], and their provenance; None where no `.json` is there.
 
     Raises:
-        UserError: the file is missing, truncated, no NumPy array, or no array of codes; the codes
-            have another length than `bit`; the record is damaged, or is of other codes.
+        UserError: a file is missing, damaged or not of codes, or the record is of other codes.
     """
     path = Path(path)
-    codes = _as_packed(_read_array(path), path)
+    with open_untrusted(path, "a NumPy .npy file of packed codes", MAX_CODES, REMEDY) as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)
+    codes = _as_packed(array, path)
     found_bit = 8 * codes.shape[1]
     if bit is not None and found_bit != bit:
         raise UserError(
@@ -90,8 +84,7 @@ def load_codes(path: str | os.PathLike, bit: int | None = None) -> tuple[np.ndar
 def provenance_differences(found: dict | None, wanted: dict) -> list[str]:
     """What stands between stored codes and the ones that are needed, in plain words.
 
-    Files are compared by hash where `wanted` has one, and their names then do not count: a
-    renamed file is the same file.
+    Files are compared by hash where `wanted` has one: a renamed file is the same file.
 
     Args:
         found: the provenance that `load_codes` returned.
@@ -113,11 +106,6 @@ def provenance_differences(found: dict | None, wanted: dict) -> list[str]:
         elif found[key] != value:
             differences.append(f"the {subject} {'have' if plural else 'has'} changed")
     return differences
-
-
-def _read_array(path: Path) -> np.ndarray:
-    with open_untrusted(path, "a NumPy .npy file of packed codes", MAX_CODES, REMEDY) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _as_packed(array: np.ndarray, path: Path) -> np.ndarray:
@@ -143,22 +131,16 @@ def _as_packed(array: np.ndarray, path: Path) -> np.ndarray:
 def _read_provenance(path: Path, codes: np.ndarray) -> dict:
     with open_untrusted(path, "a JSON record of codes", MAX_RECORD, REMEDY) as file:
         record = json.loads(file.read())
-    if not isinstance(record, dict) or any(key not in record for key in RECORD_KEYS):
-        raise UserError(f"{path}: expected an object with {', '.join(RECORD_KEYS)}: {REMEDY}")
-    n, width = codes.shape
-    for key, actual in (("bit", 8 * width), ("rows", n)):
-        if record[key] != actual:
+    for key, value in _identity(codes).items():
+        if not isinstance(record, dict) or record.pop(key, None) != value:
             raise UserError(
-                f"{path}: says {key} {record[key]}, but the .npy beside it has {actual}: "
-                "delete both, and the codes are made again"
+                f"{path}: does not belong to the .npy beside it (its {key} differs; a run may have "
+                "died between the two): delete both, and the codes are made again"
             )
-    if record["codes_sha256"] != _sha256_of_codes(codes):
-        raise UserError(
-            f"{path}: does not belong to the .npy beside it (the codes' hash differs; "
-            "a run may have died between the two): delete both, and the codes are made again"
-        )
-    return {key: value for key, value in record.items() if key not in RECORD_KEYS}
+    return record
 
 
-def _sha256_of_codes(codes: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(codes)).hexdigest()
+def _identity(codes: np.ndarray) -> dict:
+    """What a record says of the codes themselves."""
+    digest = hashlib.sha256(np.ascontiguousarray(codes)).hexdigest()
+    return {"bit": 8 * codes.shape[1], "rows": len(codes), "codes_sha256": digest}

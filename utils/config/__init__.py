@@ -12,16 +12,3 @@ from utils.config.parser import (
     command_to_resume,
     parse_config,
 )
-
-__all__ = [
-    "EXPORT_COMMAND",
-    "INFER_COMMAND",
-    "PREDICT_COMMAND",
-    "TRAIN_COMMAND",
-    "TRAIN_MULTI_COMMAND",
-    "Command",
-    "Config",
-    "build_parser",
-    "command_to_resume",
-    "parse_config",
-]

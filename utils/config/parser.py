@@ -149,8 +149,7 @@ def parse_config(command: Command, arguments: Sequence[str] | None = None) -> Co
         arguments: the command line without the program's name; None: the process's own.
 
     Raises:
-        UserError: an unknown flag or key, a value of the wrong type or out of bounds, an unknown
-            data set.
+        UserError: an unknown flag, key or data set, or a value of the wrong type or out of bounds.
     """
     given = vars(build_parser(command).parse_args(arguments))
     file = given.pop("config")
@@ -230,9 +229,7 @@ def _check(config: Config, command: Command) -> None:
 def command_to_resume(state: str | None, arguments: Sequence[str] | None = None) -> str:
     """The command line that goes on with what this one began.
 
-    Args:
-        state: what `--resume` is to name; None: the command line as it was.
-        arguments: the program and its arguments; None: the process's own.
+    `state` is what `--resume` is to name; None: the command line (the process's own) as it was.
     """
     arguments = sys.argv if arguments is None else arguments
     resume = ["--resume", state] if state else []

@@ -40,11 +40,7 @@ class Split:
         return len(self.labels)
 
     def subset(self, indices: np.ndarray) -> Split:
-        """The split of some images of a whole list.
-
-        Args:
-            indices: [n] int64, rising.
-        """
+        """The split of some images of a whole list; their indices are rising."""
         if len(indices) == len(self):
             return self
         images = Subset(self.images, indices)
@@ -60,7 +56,7 @@ def open_splits(
     seed: int = 0,
     allow_outside: bool = False,
 ) -> list[Split]:
-    """Opens splits of a data set; no image is decoded yet.
+    """Opens splits of a data set, in the order of `names`; no image is decoded yet.
 
     One argument more than six, since each is a flag that changes which images are found.
 
@@ -72,9 +68,6 @@ def open_splits(
         num_class: labels a line; None: the data set's.
         seed: draws CIFAR-10's splits; without effect on list files.
         allow_outside: whether a list's paths may lead out of `data_path`.
-
-    Returns:
-        The splits, in the order of `names`.
 
     Raises:
         UserError: a folder, list or archive is missing or wrong.
@@ -114,12 +107,7 @@ def positions_in_database(queries: Split, database: Split) -> np.ndarray:
 
 
 def unlisted_images(paths: Sequence[Path], source: str) -> Split:
-    """Images of no data set, without labels.
-
-    Args:
-        paths: the files.
-        source: what names them, for messages, such as a flag.
-    """
+    """Images of no data set, without labels; `source`, such as a flag, names them in messages."""
     labels = np.zeros((len(paths), 0), dtype=np.uint8)
     return Split("query", ImageFiles(list(map(str, paths)), source), labels, {})
 

@@ -19,10 +19,7 @@ MAX_BATCH = 1 << 26
 
 
 def read_archive(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """All 60,000 images of the archive, its training part first.
-
-    Args:
-        folder: holds `cifar-10-python.tar.gz`.
+    """All 60,000 images of the archive in `folder`, its training part first.
 
     Returns:
         Images [n, 32, 32, 3] uint8, RGB, and classes [n] int64.
@@ -62,18 +59,8 @@ def split_indices(
 ) -> dict[str, np.ndarray]:
     """Draws the queries, the training images and the database, the same number of each class.
 
-    Args:
-        classes: [n] int, the class of each image.
-        train_per_class: training images of a class.
-        test_per_class: queries of a class.
-        database: 'rest' (neither query nor training), 'rest+train' or 'train'.
-        seed: of the draw.
-
-    Returns:
-        Indices of 'train', 'test' and 'database'; no query is in another split.
-
-    Raises:
-        UserError: a class has too few images.
+    `classes` is [n] int, the class of each image; the rest is the protocol of `dataset.yaml`.
+    Returns the indices of 'train', 'test' and 'database'; no query is in another split.
     """
     rng = np.random.default_rng(seed)
     train, test, rest = [], [], []

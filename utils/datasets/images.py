@@ -30,11 +30,9 @@ def open_image(path: str | os.PathLike, where: str = "", least_side: int = 0) ->
     """Opens an image file as RGB, as the published code does: Pillow's `convert("RGB")`.
 
     So transparency is dropped (the colour beneath it counts), CMYK is converted without a colour
-    profile, of an animation the first frame is taken, and a camera's note to turn the image
-    (EXIF orientation) is not followed. Any size from 1×1 to `MAX_PIXELS` is taken.
-
-    One thing is done otherwise: grey of 16 bits is brought to 8 by its higher byte, as Pillow does
-    with colours of 16 bits, where its `convert` makes nearly all of it white.
+    profile, of an animation the first frame is taken, and a camera's note to turn the image (EXIF
+    orientation) is not followed. One thing is done otherwise: grey of 16 bits is brought to 8 by
+    its higher byte, as Pillow does with colours, where its `convert` makes nearly all white.
 
     Args:
         path: the file; its content tells the format, not its name (see `FORMATS`).
@@ -43,9 +41,8 @@ def open_image(path: str | os.PathLike, where: str = "", least_side: int = 0) ->
             side keeps this many pixels; 0: whole.
 
     Raises:
-        UserError: the file is missing, empty, cut off or otherwise not an image that Pillow can
-            decode, has more than `MAX_PIXELS`, or pixels of more than 16 bits (what is white there
-            is not defined).
+        UserError: the file is missing or cut off, Pillow cannot decode it, it has more than
+            `MAX_PIXELS`, or pixels of more than 16 bits (what is white there is not defined).
     """
     hint = f"named in {where}" if where else ""
     with open_untrusted(path, "an image that can be decoded", MAX_FILE, hint) as file:
@@ -80,17 +77,11 @@ def _formats() -> tuple[str, ...]:
 class ImageFiles:
     """Image files, decoded when asked for.
 
-    Args:
-        paths: the files.
-        source: what names them, for messages: a list file or a flag.
-        lines: the list file's line of each, if it is one.
+    `source` (a list file or a flag) and its `lines` name them in messages.
     """
 
     def __init__(self, paths: Sequence[str], source: str, lines: Sequence[int] | None = None):
         self._paths, self._source, self._lines = paths, source, lines
-
-    def __len__(self) -> int:
-        return len(self._paths)
 
     def name(self, index: int) -> str:
         """The image's path."""
@@ -123,19 +114,13 @@ class ImageArray:
     def __init__(self, pixels: np.ndarray, names: Sequence[str]):
         self._pixels, self._names = pixels, names
 
-    def __len__(self) -> int:
-        return len(self._pixels)
-
     def name(self, index: int) -> str:
-        """What to call the image."""
         return self._names[index]
 
     def open(self, index: int, least_side: int = 0) -> Image.Image:
-        """The image, RGB."""
         return Image.fromarray(self._pixels[index])
 
     def key(self, index: int) -> str:
-        """Changes with the pixels."""
         return _digest(self._pixels[index].tobytes())
 
     def copy(self, index: int, folder: Path) -> Path:
@@ -151,23 +136,16 @@ class Subset:
     def __init__(self, images: ImageFiles | ImageArray, indices: np.ndarray):
         self._images, self._indices = images, indices
 
-    def __len__(self) -> int:
-        return len(self._indices)
-
     def name(self, index: int) -> str:
-        """What to call the image."""
         return self._images.name(self._indices[index])
 
     def open(self, index: int, least_side: int = 0) -> Image.Image:
-        """The image, RGB."""
         return self._images.open(self._indices[index], least_side)
 
     def key(self, index: int) -> str:
-        """Changes with the image."""
         return self._images.key(self._indices[index])
 
     def copy(self, index: int, folder: Path) -> Path:
-        """Puts a copy of the image into a folder."""
         return self._images.copy(self._indices[index], folder)
 
 

@@ -51,15 +51,9 @@ class DatasetInfo:
 
 
 def read_yaml_mapping(path: Path, expected: str) -> dict[str, Any]:
-    """Reads a YAML file that maps names to values.
+    """Reads a YAML file that maps names to values, and should be what `expected` says.
 
-    Args:
-        path: the file.
-        expected: what it should be, for messages.
-
-    Raises:
-        UserError: it cannot be read, is not YAML, is not a mapping, or has aliases (which make a
-            small file a huge value).
+    Raises a `UserError` where it is not, or has aliases, which make a small file a huge value.
     """
     with open_untrusted(path, expected, MAX_TEXT) as file:
         try:
@@ -80,11 +74,8 @@ def read_yaml_mapping(path: Path, expected: str) -> dict[str, Any]:
 def read_dataset_info(dataset: str) -> DatasetInfo:
     """Reads what a data set is.
 
-    Args:
-        dataset: a folder's name in `data/`, or the path of a folder that holds `dataset.yaml`.
-
-    Raises:
-        UserError: no such data set, or a file with unknown, missing or wrong entries.
+    `dataset` is a folder's name in `data/`, or the path of a folder that holds `dataset.yaml`.
+    Raises a `UserError` for another, or a file with unknown, missing or wrong entries.
     """
     for folder in (DATA_FOLDER / dataset, Path(dataset)):
         if (folder / INFO_FILE).exists():

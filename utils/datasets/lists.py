@@ -40,18 +40,15 @@ class ImageList:
 
 
 def read_list(path: Path, num_class: int, skip_faults: bool = False) -> ImageList:
-    """Reads a list file: a line is a relative path, then `num_class` labels.
-
-    A path may hold spaces; blank lines are passed over.
+    """Reads a list file: a line is a relative path, which may hold spaces, then `num_class` labels.
 
     Args:
-        path: the file, UTF-8 text.
+        path: the file, UTF-8 text; blank lines are passed over.
         num_class: labels a line.
         skip_faults: lines without a path or with another number of labels are set aside.
 
     Raises:
-        UserError: the file is missing, empty or not text, or a line has no path or another number
-            of labels; the message names the line.
+        UserError: the file is missing, empty or not text, or a line is faulty; it names the line.
     """
     hint = "--list-path names the folder of the lists, --dataset another data set"
     with open_untrusted(path, "a list of images", MAX_LIST, hint) as file:
@@ -81,12 +78,9 @@ def read_list(path: Path, num_class: int, skip_faults: bool = False) -> ImageLis
 
 
 def check_inside(images: ImageList) -> None:
-    """Refuses a list whose paths lead out of the image folder by what they say.
+    """Raises a `UserError` for a path that is absolute or whose `..` leave the image folder.
 
     Links inside the folder are followed, wherever they lead: its owner has put them there.
-
-    Raises:
-        UserError: a path is absolute, or its `..` leave the folder; the message names the line.
     """
     for path, line in zip(images.paths, images.lines):
         if leaves_folder(path):

@@ -53,9 +53,8 @@ class BatchLoader:
     """A split's batches; iterate once an epoch.
 
     Images are shuffled anew from (seed, epoch) for training and stand in list order otherwise.
-    This is the only place that shards them over ranks. What an index gives depends on (seed,
-    epoch, index) alone. So does the image that takes a bad one's place in training, with its own
-    labels and index; it may stand in the epoch's order too, and then comes twice.
+    This is the only place that shards them over ranks. A bad image's place is taken, in training,
+    by one drawn from (seed, epoch, index), with its own labels and index.
 
     Args:
         split: the images and labels.
@@ -73,9 +72,6 @@ class BatchLoader:
     Attributes:
         bad: what was wrong with each bad image met so far on this rank, by index.
         first_step: the batch that the next iteration begins with, from 0.
-
-    Raises:
-        UserError: an image is missing or damaged.
     """
 
     def __init__(
@@ -97,12 +93,7 @@ class BatchLoader:
         return -(-len(self._split.labels) // (self._batch_size * self._shard[1]))
 
     def set_epoch(self, epoch: int, first: int = 0) -> None:
-        """Chooses the epoch whose order and augmentation the next iteration gives.
-
-        Args:
-            epoch: from 1.
-            first: the batch it begins with, from 0; those before it are not loaded.
-        """
+        """Chooses the epoch, from 1, and the batch, from 0, that the next iteration begins with."""
         self._epoch, self.first_step = epoch, first
 
     def dropout_seed(self, step: int) -> int:
@@ -183,22 +174,12 @@ class BatchLoader:
 def shares_of_batches(
     order: list[int], batch_size: int, rank: int, ranks: int
 ) -> Iterator[list[int]]:
-    """Cuts an epoch's order into global batches, and each of them into the ranks' shares.
+    """Cuts an epoch's order into global batches of `ranks · batch_size`; yields one rank's shares.
 
-    The global batches are those of one process whose batch is `ranks · batch_size`. All shares of
-    a global batch have one size; where its images do not suffice, the last shares are padded with
-    its first index, written ~index (below 0), to be left out of everything but the network's
-    input. (Paddle's own sampler pads the set before it shuffles, so that nothing tells the
-    padding.)
-
-    Args:
-        order: n indices.
-        batch_size: indices of a share, at most.
-        rank: whose shares.
-        ranks: how many share a global batch.
-
-    Yields:
-        The indices of a share, one list a global batch.
+    All shares of a global batch have one size; where its images do not suffice, the last shares
+    are padded with its first index, written ~index (below 0), to be left out of everything but
+    the network's input. (Paddle's own sampler pads the set before it shuffles, so that nothing
+    tells the padding.)
     """
     step = ranks * batch_size
     for begin in range(0, len(order), step):
@@ -211,11 +192,7 @@ def shares_of_batches(
 def first_images(
     split: Split, transform: Transform, count: int, options: LoaderOptions
 ) -> np.ndarray:
-    """The first images of a split that can be read: [count, side, side, 3] uint8, or fewer.
-
-    Raises:
-        UserError: an image is missing or damaged; where such are left out: all are.
-    """
+    """The first images of a split that can be read: [count, side, side, 3] uint8, or fewer."""
     loader = BatchLoader(split, transform, count, replace(options, threads=0))
     pixels: list[np.ndarray] = []
     for images, index in loader:

@@ -53,10 +53,7 @@ class Resize:
 class Transform:
     """Resize and crop: RGB image → [crop_size, crop_size, 3] uint8.
 
-    Attributes:
-        resize: what is done to every image alike.
-        crop_size: side of the result.
-        random: the crop lies anywhere and is flipped every other time; else it is the centre.
+    A `random` crop lies anywhere and is flipped every other time; else it is the centre.
     """
 
     resize: Resize
@@ -95,14 +92,10 @@ def _flipped(pixels: np.ndarray) -> np.ndarray:
 def build_transform(
     resize: str, resize_size: int, crop_size: int, fast_decode: bool = False, train: bool = False
 ) -> Transform:
-    """What a data set's images go through.
+    """What a data set's images go through; `resize` is 'short_side' or 'square', as its file says.
 
-    Args:
-        resize: 'short_side' (then a crop) or 'square' (the whole image), as `dataset.yaml` says.
-        resize_size: short side before the crop, in pixels.
-        crop_size: side of the network's input, in pixels.
-        fast_decode: decode large JPEG files at reduced size.
-        train: training images; else queries and database.
+    Sizes are in pixels: the short side before the crop, and the side of the network's input.
+    `fast_decode` reduces large JPEG files as they are decoded; `train` is for training images.
     """
     square, least_side = resize == "square", crop_size if fast_decode else 0
     side = crop_size if square else resize_size

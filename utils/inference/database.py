@@ -22,18 +22,13 @@ def load_or_build(
 ) -> tuple[Encoded, Encoded]:
     """The codes of queries, and those of a database, kept or new.
 
-    New database codes are written to `path`; why they are needed is said. Kept codes that leave
-    images out are good where such images may be left out, and as long as they cannot be read.
-
     Args:
         path: `database_code_{bit}.npy`.
         bit: length of the codes.
         encoder: makes codes.
         queries: always encoded.
-        database: encoded where the codes at `path` are not of it and of these weights.
-
-    Raises:
-        UserError: an image cannot be read, or the file cannot be written.
+        database: encoded, and the codes written, where those at `path` are not of it and of these
+            weights. Kept codes that leave images out are good as long as those cannot be read.
     """
     kept, why = _load(path, bit, encoder, database)
     if kept is not None:

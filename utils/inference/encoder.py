@@ -63,15 +63,11 @@ class Encoder:
         self._batch_size = batch_size
 
     def encode(self, *splits: Split, stop: engine.StopFlag | None = None) -> list[Encoded]:
-        """Codes of splits, each in its order; all ranks call it together.
-
-        Args:
-            splits: the images; the weights are those of the moment of the call.
-            stop: asked before each batch.
+        """Encodes splits, each in its order, with the weights of this moment; all ranks together.
 
         Raises:
             UserError: an image is missing or damaged; where such are left out: all are.
-            Interrupted: `stop` was agreed on.
+            Interrupted: `stop`, asked before each batch, was agreed on.
         """
         encoded = []
         with self.backend:
@@ -91,12 +87,7 @@ class Encoder:
         return Encoded(codes, split.subset(index), bad)
 
     def provenance(self, split: Split, left_out: Iterable[int] = ()) -> dict[str, Any]:
-        """What the codes of a split depend on, to be kept beside them.
-
-        Args:
-            split: the images.
-            left_out: indices of the list that have no code.
-        """
+        """What codes of a split depend on, to be kept beside them; `left_out` have no code."""
         return {
             **split.origin,
             **self.weights,
@@ -109,16 +100,10 @@ class Encoder:
 def build_backend(
     network: paddle.nn.Layer, side: int, kind: str, precision: str
 ) -> DygraphBackend | InferenceBackend:
-    """What runs the network on Paddle's current device.
+    """What runs the network, z [n, bit] of normalized images, on Paddle's current device.
 
-    Args:
-        network: normalized images [n, 3, side, side] float32 → z [n, bit].
-        side: of the images, in pixels.
-        kind: 'dygraph', 'inference', or 'auto': the second on a CPU, the first on a GPU.
-        precision: see `PredictorOptions`.
-
-    Raises:
-        UserError: the machine cannot do what is asked for.
+    `kind` is 'dygraph', 'inference', or 'auto': the second on a CPU, the first on a GPU; `side` is
+    that of the images, `precision` as in `PredictorOptions`.
     """
     on_cpu = paddle.device.get_device() == "cpu"
     if kind == "inference" or (kind == "auto" and on_cpu):
@@ -191,14 +176,8 @@ class InferenceBackend:
 class ExportedBackend:
     """An exported model (`utils.inference.export`).
 
-    Args:
-        program: its program.
-        takes: 'uint8' (the images as they are) or 'float' (normalized here).
-        gives: 'z' (packed here) or 'codes'.
-        options: what it runs on.
-
-    Raises:
-        UserError: the machine cannot do what is asked for, or the files are not a program.
+    It takes 'uint8' (the images as they are) or 'float' (normalized here), and gives 'z' (packed
+    here) or 'codes'.
     """
 
     def __init__(self, program: Path, takes: str, gives: str, options: PredictorOptions):

@@ -35,19 +35,14 @@ REMEDY = "export it again with export_model.py"
 
 @dataclass(frozen=True)
 class Record:
-    """What an exported model is.
+    """What an exported model is, and how its images are made.
 
     Attributes:
-        bit: length of the codes.
         input: 'float' (normalized images [n, 3, side, side] float32) or 'uint8' (RGB images
             [n, side, side, 3] uint8, normalized inside).
         output: 'z' ([n, bit] float32) or 'codes' ([n, bit / 8] uint8, packed).
-        resize: 'short_side' or 'square', as in dataset.yaml.
-        resize_size: short side before the crop.
-        crop_size: side of the images.
-        fast_decode: whether large JPEG files are decoded at reduced size.
-        weights: name of the weights' file.
-        weights_sha256: its hash.
+        resize: like the two sizes, as for `utils.datasets.transforms.build_transform`.
+        weights: name of the weights' file; then its hash.
         paddle: version that has exported it.
     """
 
@@ -71,24 +66,10 @@ class Record:
         return {"weights": self.weights, "weights_sha256": self.weights_sha256}
 
 
-def prefix_of(folder: str | os.PathLike, bit: int) -> Path:
-    """The common beginning of an exported model's files."""
-    return Path(folder, f"inference_{bit}")
-
-
 def write_exported(network: HashNet, record: Record, folder: str | os.PathLike) -> list[Path]:
-    """Writes an exported model; an earlier one stays until the new one is whole.
+    """Writes a network with the weights of its record; an earlier model stays until it is whole.
 
-    Args:
-        network: with the weights of the record.
-        record: what is exported, and how.
-        folder: made where it is missing.
-
-    Returns:
-        The paths of its files.
-
-    Raises:
-        UserError: a file cannot be written.
+    Returns the paths of the files, in a folder that is made where it is missing.
     """
     folder, side = Path(folder), record.crop_size
     if record.input == "uint8":
@@ -98,7 +79,7 @@ def write_exported(network: HashNet, record: Record, folder: str | os.PathLike) 
     if record.output == "codes":
         layers.append(Binarize())
     dtype = "uint8" if record.input == "uint8" else "float32"
-    prefix = prefix_of(folder, record.bit)
+    prefix = folder / f"inference_{record.bit}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export_", dir=folder) as new:
@@ -108,7 +89,8 @@ def write_exported(network: HashNet, record: Record, folder: str | os.PathLike) 
             hashes = {}
             for path in (program, program.with_suffix(PARAMETERS)):
                 hashes[path.name] = sha256_of_file(path)
-            _remove_programs(prefix)
+            while program_of(prefix).is_file():  # of another version of Paddle too
+                program_of(prefix).unlink()
             for name in hashes:
                 os.replace(Path(new, name), folder / name)
     except OSError as error:
@@ -119,26 +101,13 @@ def write_exported(network: HashNet, record: Record, folder: str | os.PathLike) 
     return [*(folder / name for name in hashes), path]
 
 
-def _remove_programs(prefix: Path) -> None:
-    """One of another version of Paddle must not stay beside the new parameters."""
-    while program_of(prefix).is_file():
-        program_of(prefix).unlink()
-
-
 def read_exported(folder: str, bit: int) -> tuple[Path, Record]:
     """Finds an exported model and checks that its files belong together.
 
-    Args:
-        folder: where `write_exported` has written it.
-        bit: length of the codes.
-
-    Returns:
-        The program's path, and the record.
-
-    Raises:
-        UserError: the model is missing, cut off, or not one.
+    Returns the program's path and the record. Raises a `UserError` where the model is missing, cut
+    off, of other bits, or not one.
     """
-    prefix = prefix_of(folder, bit)
+    prefix = Path(folder, f"inference_{bit}")
     path = prefix.with_suffix(".yaml")
     if not path.is_file():
         there = ", ".join(sorted(p.stem for p in Path(folder).glob("inference_*.yaml")))

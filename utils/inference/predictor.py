@@ -35,10 +35,8 @@ class PredictorOptions:
     """What a program runs on, and how.
 
     Attributes:
-        use_gpu: on a GPU; else on the CPU.
         precision: 'fp32', 'bf16' (a CPU that has it) or 'fp16' (a GPU).
         use_mkldnn: oneDNN on the CPU.
-        use_tensorrt: TensorRT on the GPU.
         cpu_threads: threads for CPU maths; 0: as Paddle was started (`utils.system.runtime`).
         batch_size: the most images at a time that TensorRT prepares for.
     """
@@ -70,15 +68,7 @@ class PredictorOptions:
 
 
 class Predictor:
-    """A program, ready to run.
-
-    Args:
-        program: its file; the parameters are beside it.
-        options: what it runs on.
-
-    Raises:
-        UserError: the machine cannot do what is asked for, or the files are not a program.
-    """
+    """A program, ready to run; its parameters are beside its file."""
 
     def __init__(self, program: Path, options: PredictorOptions):
         options.check()
@@ -161,9 +151,9 @@ def write_program(
 
     Args:
         network: one input, one output; its layers' modes (training or not) come back after.
-        shape: of the input; None: free.
+        shape: of the input, which is called 'pictures'; None: free.
         dtype: of the input.
-        output_name: what the output is called; the input is called 'pictures'.
+        output_name: what the output is called.
         prefix: in a folder that exists.
 
     Returns:

@@ -10,11 +10,11 @@ import dataclasses
 import itertools
 import math
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from utils.codes.hamming import HammingScanner, map_blocks, query_groups
+from utils.codes.hamming import map_blocks, query_groups
 from utils.metrics.average_precision import (
     precision_at_relevant_ranks,
     tie_averaged_average_precision,
@@ -134,7 +134,11 @@ def mean_average_precision(
     def score(block: range) -> list[float]:
         scanner, values = task.scanner(), []
         for group in query_groups(block):
-            values += _average_precisions(task, scanner, group)
+            task.distances(scanner, group)
+            nearest = scanner.nearest_rows(list(map(task.depth, group)))
+            for query, rows in zip(group, nearest):
+                precisions = precision_at_relevant_ranks(task.relevant(query).take(rows))
+                values.append(float(precisions.mean()) if precisions.size else 0.0)
         return values
 
     blocks = map_blocks(score, task.queries, threads)
@@ -155,15 +159,9 @@ def evaluate_retrieval(
     """Every metric and curve of `RetrievalMetrics` in one pass over the database.
 
     Args:
-        query_codes: packed codes, uint8 [n_q, bit / 8].
-        query_labels: 0/1 [n_q, n_class].
-        database_codes: packed codes, uint8 [n, bit / 8].
-        database_labels: 0/1 [n, n_class].
-        topk: K; None or -1: the whole database, and so is any K beyond it.
-        exclude: int [n_q], for each query the database row to leave out of its ranking, or -1.
+        query_codes: like all others as for `mean_average_precision`.
         cutoffs: the N of P@N and recall@N, each from 1 to K; None: the paper's 100, 200 … 1000
             and 50 more up to K.
-        threads: how many work at a time; None: all processors. Nothing depends on it.
 
     Returns:
         The metrics; `.map` is exactly `mean_average_precision` of the same arguments.
@@ -192,16 +190,6 @@ def evaluate_retrieval(
         scores += block_scores
         curves = curves + block_curves
     return _summary(task, scores, points, curves / task.queries)
-
-
-def _average_precisions(
-    task: RetrievalTask, scanner: HammingScanner, group: range
-) -> Iterator[float]:
-    task.distances(scanner, group)
-    nearest = scanner.nearest_rows(list(map(task.depth, group)))
-    for query, rows in zip(group, nearest):
-        precisions = precision_at_relevant_ranks(task.relevant(query).take(rows))
-        yield float(precisions.mean()) if precisions.size else 0.0
 
 
 def _score(

@@ -6,16 +6,10 @@ import numpy as np
 
 
 def precision_at_relevant_ranks(relevant: np.ndarray) -> np.ndarray:
-    """(relevant up to r) / r for every rank r at which a relevant row stands, r counted from 1.
+    """(relevant up to r) / r, float64, for every rank r, from 1, of a relevant row in 0/1 [K].
 
     Their mean is AP@K, the sum over min(K, relevant in the database) the variant with that
     denominator, when `relevant` are the first K rows of a ranking.
-
-    Args:
-        relevant: 0/1 [K] in rank order.
-
-    Returns:
-        float64 [number of relevant rows].
     """
     ranks = np.flatnonzero(relevant != 0) + 1
     return np.arange(1, ranks.size + 1) / ranks
@@ -82,15 +76,8 @@ def hypergeometric(n: int, m: int, c: int) -> tuple[np.ndarray, np.ndarray]:
     """How many of c rows drawn without replacement from n, of which m are relevant, are relevant.
 
     P(x) = C(m, x) C(n - m, c - x) / C(n, c), by the ratio P(x + 1) / P(x) outward from the mode:
-    no factorial overflows, no logarithm loses digits.
-
-    Args:
-        n: rows, at least 1.
-        m: relevant rows, 0 to n.
-        c: rows drawn, 0 to n.
-
-    Returns:
-        The possible x, int64 ascending, and their probabilities, float64, of sum 1.
+    no factorial overflows, no logarithm loses digits. Returns the possible x, int64 ascending,
+    and their probabilities, float64, of sum 1.
     """
     x = np.arange(max(0, c - (n - m)), min(m, c) + 1)
     below = x[:-1]

@@ -14,17 +14,10 @@ CURVE_POINTS = 50
 
 
 def curve_cutoffs(topk: int, chosen: Sequence[int] | None = None) -> np.ndarray:
-    """The N at which P@N and recall@N are taken.
+    """The N at which P@N and recall@N are taken: int64, ascending.
 
-    Args:
-        topk: the largest N.
-        chosen: the N wanted; None: 1, K, the paper's 100, 200 … 1000 and 50 evenly up to K.
-
-    Returns:
-        int64, ascending, without repetitions.
-
-    Raises:
-        UserError: an N that is chosen lies outside 1 … K, or none is chosen.
+    Those chosen, each from 1 to K (else a `UserError`); by default 1, K, the paper's 100, 200 …
+    1000 and 50 evenly up to K.
     """
     if chosen is None:
         even = np.arange(1, CURVE_POINTS + 1) * topk // CURVE_POINTS
@@ -37,11 +30,7 @@ def curve_cutoffs(topk: int, chosen: Sequence[int] | None = None) -> np.ndarray:
 
 
 def rank_cutoffs(rows: int) -> np.ndarray:
-    """Ranks along the whole database: close together at the top, even further down.
-
-    Returns:
-        int64, ascending, from 1 to `rows`.
-    """
+    """Ranks along the whole database, int64: close together at the top, even further down."""
     top = np.geomspace(1, rows, CURVE_POINTS).round().astype(np.int64)
     even = np.arange(1, CURVE_POINTS + 1) * rows // CURVE_POINTS
     return np.unique(np.clip(np.concatenate([top, even]), 1, rows))
@@ -50,15 +39,12 @@ def rank_cutoffs(rows: int) -> np.ndarray:
 def count_by_distance(
     distances: np.ndarray, relevant: np.ndarray, bit: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How many rows, and how many relevant ones, stand at each Hamming distance.
+    """How many rows, and how many relevant ones, stand at each distance: int64 [bit + 1] each.
 
     Args:
         distances: uint8 or uint16 [n]; rows beyond `bit` (excluded ones) are not counted.
         relevant: uint8 [n], 0 or 1.
         bit: code length.
-
-    Returns:
-        Rows int64 [bit + 1] and relevant rows int64 [bit + 1] at distances 0 … bit.
     """
     # Both counts from one key. Sorting it is a counting sort in NumPy, faster than bincount, which
     # widens to 8 bytes and holds the interpreter lock. A distance above 124 doubled needs 16 bits;

@@ -17,14 +17,9 @@ MAX_METRICS = 1 << 26
 
 
 def read_runs(folder: Path, dataset: str) -> list[dict]:
-    """The evaluations of one data set found in a folder, by bits.
+    """The evaluations of a data set in a folder's `metrics_{bit}.json` files, by bits.
 
-    Args:
-        folder: holds `metrics_{bit}.json` files; those of other data sets are left out.
-        dataset: the data set's name.
-
-    Raises:
-        UserError: a file is not what an evaluation writes.
+    Raises a `UserError` for a file that is not what an evaluation writes.
     """
     runs = []
     for path in folder.glob("metrics_*.json"):
@@ -39,12 +34,7 @@ def read_runs(folder: Path, dataset: str) -> list[dict]:
 def draw_curves(runs: Sequence[dict], path: Path) -> None:
     """Draws precision-recall, P@N and P@H<=2 (HashNet, figures 2 to 4), a line for each bit count.
 
-    Args:
-        runs: as `read_runs` gives them, at least one.
-        path: the PNG file.
-
-    Raises:
-        UserError: matplotlib is not installed, or the file cannot be written.
+    Raises a `UserError` where matplotlib is not installed, or the PNG file cannot be written.
     """
     try:
         from matplotlib.figure import Figure

@@ -17,12 +17,6 @@ class ClassBitmaps:
 
     The relevant rows of a query are then the OR of a few bitmaps: for 80 classes and a query with
     3 labels, 3 / 80 of the bits that a product of label matrices would touch.
-
-    Args:
-        labels: 0/1 labels [n, n_class] of the database, any real type or bool.
-
-    Raises:
-        UserError: not a matrix, or values other than 0 and 1.
     """
 
     def __init__(self, labels: np.ndarray) -> None:
@@ -34,29 +28,14 @@ class ClassBitmaps:
             self._bitmaps[:, start // 8 : start // 8 + len(packed)] = packed.T
 
     def sharing(self, query_labels: np.ndarray) -> np.ndarray:
-        """Marks the database rows that share a class with one query.
-
-        Args:
-            query_labels: 0/1 labels [n_class].
-
-        Returns:
-            uint8 [n]: 1 where relevant, else 0.
-        """
+        """uint8 [n]: 1 for a database row that shares a class with a query's labels [n_class]."""
         classes = np.flatnonzero(query_labels)
         shared = np.bitwise_or.reduce(self._bitmaps[classes], axis=0)
         return np.unpackbits(shared, count=self.rows)
 
 
 def check_labels(labels: np.ndarray, name: str) -> None:
-    """Refuses an array that is no 0/1 label matrix.
-
-    Args:
-        labels: what should be [n, n_class] of 0 and 1.
-        name: how the message calls it.
-
-    Raises:
-        UserError: another shape or type, or other values.
-    """
+    """Raises a `UserError`, which calls the array `name`, unless it is [n, n_class] of 0 and 1."""
     if labels.ndim != 2 or labels.dtype.kind not in "buif":
         raise UserError(
             f"{name}: {labels.dtype} array of shape {labels.shape}; "
@@ -82,9 +61,6 @@ def relevant_share(
         query_labels: 0/1 labels [n_q, n_class].
         database_labels: 0/1 labels [n, n_class].
         exclude: int [n_q], for each query a database row that does not count, or -1; None: none.
-
-    Raises:
-        UserError: one of them is no 0/1 label matrix.
     """
     check_labels(query_labels, "query labels")
     database = ClassBitmaps(database_labels)
@@ -98,26 +74,16 @@ def relevant_share(
 
 
 class RetrievalTask:
-    """Packed codes and 0/1 labels, in the forms that make searching them fast.
+    """Packed codes and 0/1 labels, checked, in the forms that make searching them fast.
 
-    Nothing in it changes after construction, so threads share it; each makes its own scanner.
-
-    Args:
-        query_codes: packed codes, uint8 [n_q, bit / 8].
-        query_labels: 0/1 [n_q, n_class].
-        database_codes: packed codes, uint8 [n, bit / 8].
-        database_labels: 0/1 [n, n_class].
-        topk: K; None or -1: the whole database, and so is any K beyond it.
-        exclude: int [n_q], for each query the database row to leave out of its ranking, or -1.
+    Nothing in it changes after construction, so threads share it; each makes its own scanner. The
+    arguments are those of `utils.metrics.mean_average_precision`.
 
     Attributes:
         bit: code length.
         queries: number of queries.
         rows: number of database rows.
         topk: K, clipped to the database.
-
-    Raises:
-        UserError: the arrays do not fit together, are empty, or hold what they must not.
     """
 
     def __init__(
@@ -141,7 +107,9 @@ class RetrievalTask:
                 f"{database_labels.shape[1]}: both lists must be of the same data set"
             )
         self.queries, self.rows = len(query_codes), len(database_codes)
-        self.topk = _check_topk(topk, self.rows)
+        self.topk = self.rows if topk in (None, -1) else min(topk, self.rows)
+        if self.topk < 1:
+            raise UserError(f"top K = {topk}: must be 1 or more, or -1 for the whole database")
         self._exclude = _check_exclude(exclude, self.queries, self.rows)
         self._query_labels = query_labels
         self._query_words = as_words(query_codes)
@@ -180,14 +148,6 @@ def _check_rows(side: str, codes: np.ndarray, labels: np.ndarray) -> None:
             f"{len(codes)} {side} codes, but {len(labels)} rows of {side} labels: "
             "the codes are of another list"
         )
-
-
-def _check_topk(topk: int | None, rows: int) -> int:
-    if topk is None or topk == -1:
-        return rows
-    if topk < 1:
-        raise UserError(f"top K = {topk}: must be 1 or more, or -1 for the whole database")
-    return min(topk, rows)
 
 
 def _check_exclude(exclude: np.ndarray | None, queries: int, rows: int) -> np.ndarray:

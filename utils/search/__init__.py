@@ -6,7 +6,7 @@ import io
 import logging
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,36 +48,19 @@ class Match:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {
-            "rank": self.rank,
-            "distance": self.distance,
-            "row": self.index,
-            "picture": self.image,
-            "relevant": self.relevant,
-        }
+        return dict(zip(("rank", "distance", "row", "picture", "relevant"), astuple(self)))
 
 
 def open_queries(config: Config) -> Split:
-    """The images that `--img` names, and a folder for what will be found of them.
-
-    Raises:
-        UserError: an image is missing, or the folder cannot be written.
-    """
+    """The images that `--img` names, as a split, once it is sure that sheets can be written."""
     check_writable(config.save_path)
     return unlisted_images(find_images(config.img), "--img")
 
 
 def find_images(names: Sequence[str]) -> list[Path]:
-    """Image files that the user names: files as they are, folders as the images in them.
+    """Image files that the user names: files as they are, folders as the images in them, by name.
 
-    Args:
-        names: paths of files and folders.
-
-    Returns:
-        Paths in the order named; a folder's images, not those of its folders, by name.
-
-    Raises:
-        UserError: a path is missing, or a folder holds no image.
+    Raises a `UserError` where a path is missing, or a folder holds no image.
     """
     found: list[Path] = []
     for path in map(Path, names):
@@ -95,14 +78,9 @@ def find_images(names: Sequence[str]) -> list[Path]:
 
 
 def known_labels(paths: Sequence[Path], splits: Sequence[Split]) -> list[np.ndarray | None]:
-    """The labels of images that stand in a data set's lists, found by their paths.
+    """The labels [num_class] of images that stand in a split's list, found by path, or None each.
 
-    Args:
-        paths: of the images.
-        splits: where to look, in this order.
-
-    Returns:
-        For each image its labels, [num_class] uint8, or None.
+    The first of the splits that has an image counts.
     """
     resolved = list(map(Path.resolve, paths))
     names, found = set(map(operator.attrgetter("name"), resolved)), {}
@@ -132,9 +110,6 @@ def search(
 
     Returns:
         For each query its matches, nearest first.
-
-    Raises:
-        UserError: codes of different lengths, or another number than the database has images.
     """
     if len(database_codes) != len(database.labels):
         raise UserError(f"{len(database_codes)} database codes for {len(database.labels)} images")
@@ -158,7 +133,7 @@ def run_search(
     database: Split,
     codes_file: Path,
 ) -> list[dict[str, Any]]:
-    """Finds each query's nearest database images, and shows them.
+    """Finds each query's nearest database images, tells them, and leaves a contact sheet of them.
 
     Args:
         config: the command's settings.
@@ -171,9 +146,6 @@ def run_search(
 
     Returns:
         A query each: its path, the contact sheet's, and the matches, in JSON values.
-
-    Raises:
-        UserError: an image cannot be read, or a file cannot be written.
     """
     asked, known = load_or_build(codes_file, config.bit, encoder, queries, database)
     for problem in (*asked.left_out.values(), *known.left_out.values()):

@@ -21,16 +21,12 @@ def draw_contact_sheet(
     query_caption: str,
     found: Sequence[tuple[Image.Image, str, bool | None]],
 ) -> Image.Image:
-    """Draws the query large and the images found beside it in rows of five.
+    """Draws the query large and the images found beside it in rows of five, RGB.
 
     Args:
         query: RGB.
         query_caption: the line under it.
-        found: images, nearest first, each with its caption and whether it is relevant (green
-            frame), not relevant (red) or not known (grey).
-
-    Returns:
-        The sheet, RGB.
+        found: images, nearest first, each with its caption and whether it is relevant.
     """
     step_x, step_y = TILE + GAP, TILE + CAPTION + GAP
     rows = max(1, -(-len(found) // COLUMNS))

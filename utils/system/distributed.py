@@ -54,8 +54,7 @@ def synchronized(network: paddle.nn.Layer) -> paddle.nn.Layer:
 def gather(rows: paddle.Tensor) -> paddle.Tensor:
     """The rows of all ranks, rank by rank: [n, …] → [world · n, …], without gradient.
 
-    Args:
-        rows: as many on every rank, float32, int64 or uint8.
+    Every rank has as many, float32, int64 or uint8.
     """
     if world_size() == 1:
         return rows
@@ -85,11 +84,9 @@ def merged(entries: dict[int, str]) -> dict[int, str]:
 
 
 def compute_on_main_process(compute: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """What rank 0 computes, known to all; the others wait, however long it takes.
+    """What rank 0 alone computes, known to all; the others wait, however long it takes.
 
-    Args:
-        compute: called on rank 0 alone; its result can be pickled.
-        arguments: for `compute`, like `options`.
+    The result can be pickled.
     """
     if world_size() == 1:
         return compute(*arguments, **options)

@@ -57,10 +57,9 @@ def short_repr(value: Any) -> str:
 
 @contextlib.contextmanager
 def signals_handled_by(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """Inside the block Ctrl-C and SIGTERM call `handler`, unless ignored (`nohup`, a shell's `&`).
+    """Inside the block Ctrl-C and SIGTERM call `handler(number, frame)`.
 
-    Args:
-        handler: called with the signal's number and the frame.
+    Unless they are ignored, as by `nohup` or a shell's `&`.
     """
     before: dict[int, Any] = {}
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -81,12 +80,8 @@ def raise_signal(number: int) -> NoReturn:
 def run_command(command: Callable[[], int | None]) -> int:
     """Runs a command and returns its exit status; a `UserError` becomes one line on stderr.
 
-    Args:
-        command: a function without arguments; what it returns (None counts as 0) is the status.
-
-    Returns:
-        The exit status: the command's own, 2 after a `UserError`, 130 after Ctrl-C, 143 after
-        SIGTERM.
+    The status is what the command returns (None counts as 0), 2 after a `UserError`, 130 after
+    Ctrl-C, 143 after SIGTERM.
     """
     came: list[int] = []
 

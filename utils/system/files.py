@@ -22,10 +22,7 @@ MAX_TEXT = 1 << 20
 class OutputPaths:
     """The files that the commands leave in an output folder.
 
-    Args:
-        output_dir: the folder.
-        bit: length of the codes.
-        log_dir: where logs and metrics go; None: `train/` and `test/` of the folder.
+    Logs and metrics go to `log_dir`, or to `train/` and `test/` of the folder.
     """
 
     def __init__(self, output_dir: str | os.PathLike, bit: int, log_dir: str | None = None):
@@ -53,13 +50,10 @@ def atomic_write(
     needed. If the block raises, the temporary file is removed and `path` stays as it was.
 
     Args:
-        path: the file to write.
+        path: the file to write; the temporary one has its folder and its ending.
         durable: the new file also survives a power cut.
         alone: no other process writes `path` at the same time; what a killed one has left is then
             written over, instead of staying beside it.
-
-    Yields:
-        The path to write to: same folder and same ending as `path`.
 
     Raises:
         UserError: the folder cannot be made or the file cannot be written (full disk, rights).
@@ -101,9 +95,7 @@ def write_text(path: Path, text: str) -> None:
 def open_untrusted(
     path: str | os.PathLike, expected: str, largest: int, hint: str = ""
 ) -> Iterator[BinaryIO]:
-    """Opens a file that somebody else may have made: the one door for such files.
-
-    Whatever goes wrong, also while the block parses the file, is one line that names it.
+    """Opens a file that somebody else may have made, in binary: the one door for such files.
 
     Args:
         path: the file.
@@ -111,12 +103,9 @@ def open_untrusted(
         largest: bytes that such a file has at most.
         hint: what names the file, or what to do about it.
 
-    Yields:
-        The file, open for reading in binary.
-
     Raises:
-        UserError: it is missing, no regular file (a pipe would be waited for, a device never
-            ends), too large, cannot be read, or the block raised something else.
+        UserError: the file is missing, no regular one (a pipe would be waited for, a device never
+            ends), too large or unreadable, or parsing it in the block raised something else.
     """
     try:
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -141,11 +130,7 @@ def open_untrusted(
 
 
 def sha256_of_file(path: str | os.PathLike) -> str:
-    """The SHA-256 of a file's bytes, as 64 hexadecimal digits.
-
-    Raises:
-        UserError: the file cannot be read.
-    """
+    """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     try:
         with Path(path).open("rb") as file:
@@ -167,13 +152,8 @@ def leaves_folder(path: str) -> bool:
 def check_writable(folder: str | os.PathLike, files: Iterable[Path] = ()) -> None:
     """Finds out by writing whether files can be written in a folder, which is made as needed.
 
-    Args:
-        folder: where a command will write, perhaps hours from now.
-        files: what it will write there.
-
-    Raises:
-        UserError: the folder cannot be made or written (rights, read-only, full disk), or a file
-            stands in its place or a folder in a file's.
+    Raises a `UserError` where not (rights, read-only, full disk), or where a file stands in its
+    place or a folder in that of one of `files`.
     """
     folder = Path(folder)
     try:
@@ -190,13 +170,9 @@ def check_writable(folder: str | os.PathLike, files: Iterable[Path] = ()) -> Non
 
 
 def check_space(sizes: dict[Path, int]) -> None:
-    """Finds out whether files will fit on the disk, the largest beside the one it replaces.
+    """Raises a `UserError` unless files will fit on the disk, the largest beside its old version.
 
-    Args:
-        sizes: bytes of each file that will be written, in folders that exist.
-
-    Raises:
-        UserError: they will not fit.
+    `sizes` are the bytes of each file that will be written, in folders that exist.
     """
     there = sum(path.stat().st_size for path in sizes if path.is_file())
     needed = sum(sizes.values()) + max(sizes.values()) - there

@@ -52,10 +52,8 @@ def run_on_all_ranks(
         device: 'auto', 'gpu' or 'cpu', what the ranks will choose.
 
     Raises:
-        UserError: `processes` contradicts the launcher or the GPUs, a rank raised one, or a rank
-            was killed.
-        RuntimeError: a rank failed otherwise; its traceback is the message.
-        KeyboardInterrupt, Terminated: a signal has ended the ranks in the middle of something.
+        UserError: `processes` contradicts the launcher or the GPUs, a rank raised one, or was
+            killed. `RuntimeError` with the traceback of a rank that failed otherwise.
     """
     if has_launcher():
         if processes not in (0, dist.get_world_size()):

@@ -55,12 +55,8 @@ def log_to_console(json: bool) -> None:
 def log_to_files(path: Path) -> None:
     """Lines are appended to files and, on rank 0 alone, go to the console, with the time before.
 
-    Args:
-        path: rank 0's file. Where there are several ranks, each also has one of its own beside
-            it, with `_rank{r}` at the end of its name.
-
-    Raises:
-        UserError: the file cannot be written.
+    `path` is rank 0's file. Where there are several ranks, each also has one of its own beside
+    it, with `_rank{r}` at the end of its name.
     """
     handlers: list[logging.Handler] = []
     if distributed.is_main_process():
@@ -94,9 +90,6 @@ def append_metrics(path: Path, values: dict[str, Any]) -> None:
     """Appends one line of JSON to a file, on rank 0 alone; the file is replaced whole.
 
     A half line at its end, of a program that wrote in place, is left out.
-
-    Raises:
-        UserError: the file cannot be written.
     """
     if not distributed.is_main_process():
         return
@@ -109,11 +102,7 @@ def append_metrics(path: Path, values: dict[str, Any]) -> None:
 def progress(items: Iterable, title: str, total: int, done: int = 0) -> Iterable:
     """Shows a bar over items on a terminal, on rank 0 alone; elsewhere the items as they are.
 
-    Args:
-        items: what is left to do.
-        title: what the bar says.
-        total: how many there are, those done before included.
-        done: how many were done before.
+    `total` includes the items that were `done` before.
     """
     disable = None if distributed.is_main_process() else True
     bar = {"total": total, "initial": done, "leave": False, "dynamic_ncols": True}

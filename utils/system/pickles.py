@@ -97,13 +97,8 @@ class _Unpickler(pickle.Unpickler):
 def load_plain(content: bytes, encoding: str = "latin1") -> Any:
     """Reads a pickle of arrays, numbers, text, dicts, lists and tuples.
 
-    Args:
-        content: the pickle.
-        encoding: of the text of Python 2's pickles; 'bytes' leaves it as bytes.
-
-    Raises:
-        RefusedPickle: it asks for anything else; nothing of it was called.
-        Exception: it is damaged.
+    `encoding` is that of the text of Python 2's pickles; 'bytes' leaves it as bytes. Raises
+    `RefusedPickle` where it asks for anything else, of which nothing was called.
     """
     # Hashing tuples that are many, or that stand in several places, may never end.
     counted, memo, tuples, before = 0, set(), set(), ""

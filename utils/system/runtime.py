@@ -25,9 +25,6 @@ def setup_paddle(cpu_threads: int = 0, processes: int = 0) -> None:
         cpu_threads: threads for CPU maths; 0: OMP_NUM_THREADS where set, else all cores, shared
             among the processes of this machine.
         processes: how many of them this one will start; 0: it is one, or one of a launcher's.
-
-    Raises:
-        UserError: Paddle is not installed.
     """
     if cpu_threads:
         os.environ["OMP_NUM_THREADS"] = str(cpu_threads)
@@ -71,13 +68,9 @@ def usable_cores() -> int:
 
 
 def cores_for_each(processes: int = 0) -> int:
-    """Cores for each of the processes that share this machine.
-
-    Args:
-        processes: how many were started here; 0: one, or a launcher's.
-    """
-    sharing = processes or int(os.environ.get("PADDLE_LOCAL_SIZE", 1))
-    return max(1, usable_cores() // sharing)
+    """Cores for each of the processes that share this machine; 0: as many as started this one."""
+    ranks = os.environ.get("PADDLE_LOCAL_SIZE") or os.environ.get("PADDLE_TRAINERS_NUM", 1)
+    return max(1, usable_cores() // (processes or int(ranks)))
 
 
 def has_launcher() -> bool:
@@ -100,16 +93,9 @@ def _has_avx2_amd() -> bool:
 
 
 def choose_device(device: str) -> str:
-    """Makes a device Paddle's current one.
+    """Makes a device Paddle's current one, and returns Paddle's name of it, such as 'gpu:0'.
 
-    Args:
-        device: 'auto' (a GPU where Paddle can use one), 'gpu' or 'cpu'.
-
-    Returns:
-        Paddle's name of it, such as 'gpu:0'.
-
-    Raises:
-        UserError: 'gpu' where Paddle can use none.
+    `device` is 'auto' (a GPU where Paddle can use one), 'gpu' (else a `UserError`) or 'cpu'.
     """
     import paddle
 

@@ -27,9 +27,7 @@ _RECORD = "record"
 def find_state(prefix: str | os.PathLike, *endings: str) -> Path:
     """`output/weights_64` → the file of that name that is there; a path with an ending stays.
 
-    Args:
-        prefix: a path with or without its ending.
-        endings: in the order of preference; the first one is named where no file is there.
+    Endings come in the order of preference; the first one is named where no file is there.
     """
     text = os.fspath(prefix)
     if text.endswith(endings):
@@ -43,15 +41,11 @@ def find_state(prefix: str | os.PathLike, *endings: str) -> Path:
 def read_state(path: Path, expected: str) -> tuple[dict[str, Any], str]:
     """Reads a state dict of Paddle's format; its tensors come as NumPy arrays.
 
-    Args:
-        path: the file.
-        expected: what it should hold, for the message, such as 'a file of trained weights'.
-
     Returns:
         The state dict, and the SHA-256 of the bytes that it was read from.
 
     Raises:
-        UserError: the file is missing, is not a state dict, or asks for anything else than one
+        UserError: the file is missing, is not `expected`, or asks for anything else than a state
             needs (`utils.system.pickles`); then nothing of it was run.
     """
     with open_untrusted(path, expected, MAX_STATE) as file:
@@ -78,13 +72,8 @@ def write_training_state(
 ) -> None:
     """Writes a training state as one .npz file, whole or not at all.
 
-    Args:
-        path: the file.
-        parts: such as 'network' and 'optimizer', each name → array.
-        record: everything else, in JSON values.
-
-    Raises:
-        UserError: the file cannot be written; what was there stays.
+    `parts`, such as 'network' and 'optimizer', are name → array each; `record` is everything else,
+    in JSON values.
     """
     arrays = {
         f"{part}/{name}": array for part, known in parts.items() for name, array in known.items()
@@ -99,11 +88,8 @@ def read_training_state(
 ) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any], str]:
     """Reads what `write_training_state` wrote; the zip format's checksums tell damage.
 
-    Returns:
-        The parts, the record, and the SHA-256 of the file.
-
-    Raises:
-        UserError: the file is missing, damaged or not a training state.
+    Returns the parts, the record, and the SHA-256 of the file. Raises a `UserError` where the file
+    is missing, damaged or not a training state.
     """
     expected = "a training state"
     with open_untrusted(path, expected, MAX_STATE) as file:
@@ -134,12 +120,9 @@ def assign_strictly(
 
     Args:
         layer: what is to be set; untouched if an error is found.
-        state: name → array.
+        state: name → array of real numbers.
         source: where the arrays come from, for the message.
         partial: beginnings of the names that `state` leaves alone.
-
-    Raises:
-        UserError: names or shapes differ, or a value is no array of real numbers.
     """
     parameters = layer.state_dict()
     for name in list(parameters):

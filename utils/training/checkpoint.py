@@ -52,13 +52,6 @@ class Progress:
 class CheckpointSaver:
     """Saves a training; rank 0 writes, all ranks call it together.
 
-    Args:
-        paths: the output files.
-        settings: the run's settings, as they are saved; see `resume.differences`.
-        network: whose weights are saved.
-        optimizer: whose state is saved.
-        criterion: whose bank is saved.
-
     Attributes:
         newest: how far the newest state on disk has come; None: there is none of this training.
     """
@@ -78,11 +71,7 @@ class CheckpointSaver:
         self.newest: Progress | None = None
 
     def prepare(self, settings_as_yaml: str) -> None:
-        """Finds out before the first step whether all will fit, and writes the run's settings.
-
-        Raises:
-            UserError: the folders cannot be written, or the disk has not enough room.
-        """
+        """Finds out before the first step whether all will fit, and writes the run's settings."""
         if not distributed.is_main_process():
             return
         weights = _bytes_of(self._network)
@@ -101,22 +90,17 @@ class CheckpointSaver:
         """Writes `last_{bit}.npz`: all that `--resume` needs.
 
         No random state is among it: order, augmentation and dropout are drawn from (seed, epoch)
-        and the image or step.
-
-        Raises:
-            UserError: a number is not finite, or the file cannot be written; the state on disk
-                stays as it was.
+        and the image or step. Raises a `UserError` where a number is not finite, or the file
+        cannot be written; the state on disk stays as it was.
         """
-        banks = [_finite_arrays(self._criterion.state_dict())]
+        banks = [_arrays(self._criterion.state_dict())]
         if self._own_banks:
             banks = distributed.gather_objects(banks[0])
         if distributed.is_main_process():
-            optimizer = self._optimizer_state()
-            parts = {
-                "network": _finite_arrays(self._network.state_dict()),
-                "optimizer": _finite_arrays(optimizer),
-                **{f"bank_{rank}": bank for rank, bank in enumerate(banks)},
-            }
+            network, optimizer = self._states()
+            parts = {"network": _arrays(network), "optimizer": _arrays(optimizer)}
+            for rank, bank in enumerate(banks):
+                parts[f"bank_{rank}"] = bank
             record = {
                 "progress": asdict(progress),
                 "settings": self._settings,
@@ -126,19 +110,14 @@ class CheckpointSaver:
         self.newest = progress
 
     def save_best(self, progress: Progress) -> None:
-        """Writes `weights_{bit}.pdparams`, `.pdopt` and the record of what they are.
-
-        Raises:
-            UserError: a number is not finite, or a file cannot be written.
-        """
+        """Writes `weights_{bit}.pdparams`, `.pdopt` and the record of what they are."""
         if not distributed.is_main_process():
             return
         paths = self._paths
+        network, optimizer = self._states()
         if self._fresh:
             self._set_aside_earlier()
-        network, optimizer = self._network.state_dict(), self._optimizer_state()
         for path, state in ((paths.optimizer, optimizer), (paths.weights, network)):
-            _finite_arrays(state)
             with atomic_write(path, alone=True) as temporary:
                 paddle.save(state, str(temporary))
         record = {
@@ -162,26 +141,30 @@ class CheckpointSaver:
                 path.replace(earlier)
         _log.info(f"Weights of an earlier training: now {earlier}")
 
-    def _optimizer_state(self) -> dict[str, Any]:
+    def _states(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The network's state and the optimizer's; refuses numbers that are not finite."""
         # What was loaded becomes the optimizer's own at its first step; Paddle 2.6 does not save
         # it before.
         held = getattr(self._optimizer, "_accumulators_holder", {})
-        return {**held, **self._optimizer.state_dict()}
+        states = self._network.state_dict(), {**held, **self._optimizer.state_dict()}
+        for state in states:
+            for name, value in state.items():
+                if isinstance(value, paddle.Tensor) and not bool(paddle.isfinite(value).all()):
+                    raise UserError(
+                        f"{name} has become infinite or no number: nothing is saved, what was "
+                        "saved before is whole; a lower --learning-rate may help"
+                    )
+        return states
 
 
 def _bytes_of(layer: paddle.nn.Layer) -> int:
     return 4 * sum(map(int, map(operator.attrgetter("size"), layer.state_dict().values())))
 
 
-def _finite_arrays(state: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The tensors of a state as arrays; refuses numbers that are not finite."""
+def _arrays(state: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The tensors of a state as arrays."""
     arrays = {}
-    for name, tensor in state.items():
-        if isinstance(tensor, paddle.Tensor):
-            if not bool(paddle.isfinite(tensor).all()):
-                raise UserError(
-                    f"{name} has become infinite or no number: nothing is saved, what was saved "
-                    "before is whole; a lower --learning-rate may help"
-                )
-            arrays[name] = tensor.numpy()
+    for name, value in state.items():
+        if isinstance(value, paddle.Tensor):
+            arrays[name] = value.numpy()
     return arrays

@@ -31,15 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class Evaluator:
-    """Scores a network again and again on the same queries and database.
-
-    Args:
-        encoder: encodes with the network that is trained.
-        queries: n_q queries.
-        database: n database images.
-        topk: K of MAP@K; -1: all.
-        exclude_self: a query that stands in the database is left out of its own ranking.
-    """
+    """Scores a network that is trained again and again on the same queries and database."""
 
     def __init__(
         self, encoder: Encoder, queries: Split, database: Split, topk: int, exclude_self: bool
@@ -55,17 +47,10 @@ class Evaluator:
         return relevant_share(self._queries.labels, self._database.labels, exclude)
 
     def evaluate(self, stop: StopFlag | None = None) -> dict[str, Any]:
-        """MAP@K, the same on every rank; all ranks call it together.
+        """Computes MAP@K, the same on every rank; all ranks call it together.
 
-        Args:
-            stop: asked before each batch.
-
-        Returns:
-            `map`; `left_out`, what is wrong with images of each split that the score leaves out;
-            `evaluation_seconds`.
-
-        Raises:
-            Interrupted: `stop` was agreed on.
+        Returns `map`, `left_out` (what is wrong with images of each split that the score leaves
+        out) and `evaluation_seconds`. Raises `Interrupted` where `stop` was agreed on.
         """
         begin = time.perf_counter()
         queries, database = self._encoder.encode(self._queries, self._database, stop=stop)
@@ -97,7 +82,7 @@ def warn_of_queries_in_database(queries: Split, database: Split, exclude_self: b
             if exclude_self
             else "each finds itself; --exclude_self leaves it out of its own ranking"
         )
-        _log.warning(f"{inside} of {len(queries)} queries stand in the database: {does}")
+        _log.warning(f"{inside} of {len(queries.labels)} queries stand in the database: {does}")
     return inside
 
 
@@ -113,11 +98,7 @@ def report_left_out(bad_images: BadImageReport, *encoded: Encoded) -> dict[str, 
 
 
 def start_run(config: Config, log_file: Path, seed: int) -> None:
-    """Opens the log and chooses the device, on every rank.
-
-    Raises:
-        UserError: the log cannot be written, or there is no such device.
-    """
+    """Opens the log and chooses the device, on every rank."""
     log_to_files(log_file)
     device = choose_device(config.device)
     _log.info(
@@ -130,18 +111,12 @@ def start_run(config: Config, log_file: Path, seed: int) -> None:
 def evaluate(config: Config) -> int:
     """Scores trained weights on the queries and the database, and keeps the database's codes.
 
-    Writes `metrics_{bit}.json` and, where matplotlib is installed, `curves_{bit}.png`.
-
-    Returns:
-        The exit status, 0.
-
-    Raises:
-        UserError: weights, lists or images are missing or wrong, or a file cannot be written.
+    Writes `metrics_{bit}.json` and, where matplotlib is installed, `curves_{bit}.png`. Returns the
+    exit status, 0.
     """
-    paths = config.paths
     if distributed.is_main_process():
-        check_writable(paths.folder)
-    start_run(config, paths.test_log, config.seed)
+        check_writable(config.output_dir)
+    start_run(config, config.paths.test_log, config.seed)
     queries, database = config.splits("test", "database")
     network = HashNet(config.bit)
     weights = network.load_weights(config.weights)
@@ -172,28 +147,21 @@ def evaluate(config: Config) -> int:
     )
     if distributed.is_main_process():  # the rest is files
         made_from = encoder.provenance(database, coded_database.left_out)
-        save_codes(paths.database_codes, coded_database.codes, made_from)
-        _log.info(f"Database codes: {paths.database_codes}")
-        record = {
-            "dataset": config.info.name,
-            **metrics.as_dict(),
-            "protocol": {
-                "queries": {**queries.origin, "rows": len(queries)},
-                "database": {**database.origin, "rows": len(database)},
-                "topK": config.topK,
-                "ties": "database order",
-                "exclude_self": config.exclude_self,
-                "queries_in_database": inside,
-                **weights,
-                "transform": made_from["transform"],
-                "precision": made_from["precision"],
-            },
-            "left_out": left_out,
-            "versions": {"paddle": paddle.__version__, "numpy": np.__version__},
-            "seconds": {"encoding": encoded - begin, "metrics": time.perf_counter() - encoded},
+        save_codes(config.paths.database_codes, coded_database.codes, made_from)
+        _log.info(f"Database codes: {config.paths.database_codes}")
+        protocol = {
+            "queries": {**queries.origin, "rows": len(queries.labels)},
+            "database": {**database.origin, "rows": len(database.labels)},
+            "topK": config.topK,
+            "ties": "database order",
+            "exclude_self": config.exclude_self,
+            "queries_in_database": inside,
+            **weights,
+            "transform": made_from["transform"],
+            "precision": made_from["precision"],
         }
-        _write_metrics(record, paths.metrics, paths.curves)
-        _log_summary(metrics)
+        seconds = {"encoding": encoded - begin, "metrics": time.perf_counter() - encoded}
+        _write_metrics(config, metrics, protocol, left_out, seconds)
     _log.info(
         f"EVAL-{config.model}, bit:{config.bit}, dataset:{config.info.name}, MAP:{metrics.map:.3f}"
     )
@@ -201,20 +169,32 @@ def evaluate(config: Config) -> int:
     return 0
 
 
-def _write_metrics(record: dict[str, Any], path: Path, figure: Path) -> None:
+def _write_metrics(
+    config: Config,
+    metrics: RetrievalMetrics,
+    protocol: dict[str, Any],
+    left_out: dict[str, list[str]],
+    seconds: dict[str, float],
+) -> None:
+    record = {
+        "dataset": config.info.name,
+        **metrics.as_dict(),
+        "protocol": protocol,
+        "left_out": left_out,
+        "versions": {"paddle": paddle.__version__, "numpy": np.__version__},
+        "seconds": seconds,
+    }
     lines = []
     for key, value in record.items():  # a line a key, since the curves are long
         lines.append(f"{json.dumps(key)}: {json.dumps(value)}")
+    path, figure = config.paths.metrics, config.paths.curves
     write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
     _log.info(f"Metrics: {path}")
     try:
-        draw_curves(read_runs(path.parent, record["dataset"]), figure)
+        draw_curves(read_runs(path.parent, config.info.name), figure)
         _log.info(f"Figure: {figure}")
     except UserError as error:  # the numbers are written; the figure is an extra
         _log.warning(f"No figure: {error}")
-
-
-def _log_summary(metrics: RetrievalMetrics) -> None:
     _log.info(
         f"MAP@{metrics.topk}: {metrics.map:.4f} (ties averaged: {metrics.map_tie_averaged:.4f}), "
         f"chance: {metrics.chance:.4f}, P@H<=2: {metrics.precision_within_radius_2:.4f}"

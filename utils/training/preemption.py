@@ -21,9 +21,8 @@ _STDERR = 2
 class StopRequest:
     """Notes a signal (`note` is the handler); `agreed` acts on it.
 
-    A second signal ends the process at once, as if nobody minded signals. Not so one of several
-    ranks: it may get one signal from the terminal and another from whoever has started it, who
-    also sees to it that it ends.
+    A second signal ends the process at once. Not so one of several ranks: it may get one from the
+    terminal and another from whoever has started it, who also sees to it that it ends.
 
     Attributes:
         number: of the signal for which all ranks stop; 0: they go on.

@@ -36,8 +36,7 @@ RECIPE = (
 """Settings that decide what a training computes, and which of its weights are the best.
 
 `batch_size` and `sampling` count too, unless they come to the same (`differences`). Not so the
-number of epochs, which may grow, nor how often is evaluated and saved, nor the machine: device,
-threads, cache, folders.
+number of epochs, which may grow, how often is evaluated and saved, and the machine.
 """
 _log = logging.getLogger(__name__)
 
@@ -54,9 +53,9 @@ def resume(
     Args:
         config: the run's settings.
         settings: the same as they are saved, to be compared.
-        network: changed in place.
-        optimizer: changed in place.
-        criterion: its bank is changed in place.
+        network: changed in place, as are the others.
+        optimizer: its state is set.
+        criterion: its bank is set.
 
     Returns:
         How far the training had come.
@@ -71,7 +70,10 @@ def resume(
     parts, record, _ = read_training_state(path)
     try:
         progress = _progress_of(record["progress"])
-        saved = _settings_of(record["settings"], settings)
+        saved = record["settings"]
+        for name in ("batch_size", "learning_rate", "sampling", "ranks", "data"):
+            if type(saved[name]) is not type(settings[name]):
+                raise ValueError(name)
         schedule = {"last_epoch": int(record["schedule"]["last_epoch"])}
         schedule["last_lr"] = float(record["schedule"]["last_lr"])
         rank = distributed.rank()
@@ -128,13 +130,6 @@ def _progress_of(saved: dict[str, Any]) -> Progress:
     return replace(progress, losses=losses, counts=tuple(progress.counts))
 
 
-def _settings_of(saved: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    for name in ("batch_size", "learning_rate", "sampling", "ranks", "data"):
-        if type(saved[name]) is not type(now[name]):
-            raise ValueError(name)
-    return saved
-
-
 def _restore_optimizer(
     optimizer: paddle.optimizer.Optimizer,
     network: paddle.nn.Layer,
@@ -174,15 +169,8 @@ def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Differences between this run's settings and the saved training's that change the result.
 
     The number of ranks is not among them: a training may go on with another one
-    (`change_of_ranks`).
-
-    Args:
-        saved: the saved training's settings by name, with `ranks` (how many trained) and `data`
-            (what its lists were: name → text). What is missing is not compared.
-        now: the same of this run.
-
-    Returns:
-        A line for each difference.
+    (`change_of_ranks`). Both are settings by name, with `ranks` (how many train) and `data` (what
+    its lists are: name → text); what was not saved is not compared. Returns a line for each.
     """
     names = list(RECIPE)
     if saved["ranks"] > 1 and now["ranks"] > 1:  # of one rank, both samplings are the same
@@ -210,28 +198,16 @@ def samples_per_step(settings: dict[str, Any]) -> int:
     return settings["batch_size"] * (settings["ranks"] if shared else 1)
 
 
-def effective_batch_and_rate(settings: dict[str, Any]) -> tuple[int, float]:
-    """Images that all ranks see in a step, and the rate of the first epoch."""
-    images = settings["batch_size"] * settings["ranks"]
-    return images, scaled_learning_rate(settings["learning_rate"], images)
-
-
 def change_of_ranks(saved: dict[str, Any], now: dict[str, Any]) -> str | None:
     """What another number of ranks, or another sampling, changes; None where nothing does."""
     before, here = (saved["ranks"], saved["sampling"]), (now["ranks"], now["sampling"])
     if before == here or before[0] == here[0] == 1:
         return None
-    images, rate = effective_batch_and_rate(now)
-    images_before, rate_before = effective_batch_and_rate(saved)
-    if now["sampling"] == "shard" or now["ranks"] == 1:
-        order = "images come in the order of the seed, dropout draws otherwise, one bank"
-    else:
-        kept = saved["ranks"] if saved["sampling"] == "replicate" else 1
-        own = f"ranks from {kept} begin with rank 0's"
-        banks = "every rank has its bank" if kept >= now["ranks"] else own
-        order = f"each rank walks the whole training set in an order of its own, {banks}"
+    images, images_before = (each["batch_size"] * each["ranks"] for each in (now, saved))
+    rate = scaled_learning_rate(now["learning_rate"], images)
+    rate_before = scaled_learning_rate(saved["learning_rate"], images_before)
     return (
         f"The saved state is of {before[0]} rank(s) ({before[1]}), this run has {here[0]} "
         f"({here[1]}): images a step {images_before} → {images}, base rate "
-        f"{rate_before:g} → {rate:g}; {order}"
+        f"{rate_before:g} → {rate:g}; ranks without a bank of their own begin with rank 0's"
     )

@@ -46,14 +46,7 @@ _log = logging.getLogger(__name__)
 
 
 def train(config: Config) -> int:
-    """Trains a network.
-
-    Returns:
-        The exit status: 0, or that of a training that Ctrl-C or SIGTERM has stopped.
-
-    Raises:
-        UserError: something the user can mend: data, weights, settings, a full disk.
-    """
+    """Trains a network; returns 0, or the status of a training that a signal has stopped."""
     own_seed = config.seed + (distributed.rank() if config.sampling == "replicate" else 0)
     start_run(config, config.paths.train_log, own_seed)
     if config.amp:
@@ -66,9 +59,7 @@ def train(config: Config) -> int:
 class Trainer:
     """One training run: its parts, and what happens in an epoch.
 
-    Args:
-        config: the run's settings.
-        seed: of this rank's order and augmentation: its own where it walks the whole set.
+    `seed` is of this rank's order and augmentation.
     """
 
     def __init__(self, config: Config, seed: int):
@@ -142,11 +133,7 @@ class Trainer:
             _log.info(f"----- Backbone: Load ImageNet weights from {config.backbone_weights}")
 
     def run(self) -> int:
-        """Trains from where it begins to the last epoch asked for.
-
-        Returns:
-            0; 130 or 143 where Ctrl-C or SIGTERM has stopped it, after saving how far it came.
-        """
+        """Trains to the last epoch: 0; or until a signal stops it, saves: 130 or 143."""
         if self.progress.epoch >= self.config.epoch:
             done = f"{self.progress.epoch} epochs are done already"
             _log.info(f"Nothing to train: {done}, --epoch asks for {self.config.epoch}")
