@@ -28,9 +28,8 @@ def main() -> int:
     transform = config.transform()
     options = config.loader_options(transform)
     encoder = Encoder(backend, transform, config.batch_size, options, weights)
-    codes_file = config.paths.database_codes
     splits = config.splits("test", "database")
-    found = run_search(config, encoder, queries, *splits, codes_file)
+    found = run_search(config, encoder, queries, *splits, config.paths.database_codes)
     if config.json:
         print(json.dumps({"bit": config.bit, "results": found}, indent=2, ensure_ascii=False))
     return 0
