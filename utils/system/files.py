@@ -119,8 +119,7 @@ def open_untrusted(
             ends), too large, cannot be read, or the block raised something else.
     """
     try:
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        with os.fdopen(os.open(path, flags), "rb") as file:
+        with open(path, "rb", opener=_open_without_waiting) as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise UserError(f"{path}: not a regular file; expected {expected}")
@@ -138,6 +137,10 @@ def open_untrusted(
             raise UserError(f"{path}: cannot be read: {reason(error)}") from error
         cause = first_line(error) + (f"; {hint}" if hint else "")
         raise UserError(f"{path}: not {expected}: {cause}") from error
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def sha256_of_file(path: str | os.PathLike) -> str:
