@@ -150,12 +150,9 @@ def sha256_of_file(path: str | os.PathLike) -> str:
         UserError: the file cannot be read.
     """
     digest = hashlib.sha256()
-    try:
-        with Path(path).open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {reason(error)}") from error
+    with open_untrusted(path, "a file", 1 << 62) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
 
 
