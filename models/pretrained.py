@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def load_backbone(network: HashNet, source: str) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises where a name is too long
         raise UserError(
             f"{path}: the ImageNet weights are missing; three ways out: "
             "(1) python scripts/convert_weights.py alexnet-owt-7be5be79.pth makes that file from "
