@@ -117,8 +117,12 @@ def read_training_state(
             size = sum(member.file_size for member in members)
             if any(m.compress_type for m in members) or size > os.fstat(file.fileno()).st_size:
                 raise ValueError("its parts are compressed or overlap")
-        with np.load(file, allow_pickle=False) as found:
-            arrays = dict(found)
+            arrays = {}
+            for member in members:
+                with archive.open(member) as part:
+                    name = member.filename[: -len(".npy")]
+                    arrays[name] = np.lib.format.read_array(part, allow_pickle=False)
+                    part.read()  # to the end, where the checksum is compared
         record = json.loads(arrays.pop(_RECORD).tobytes())
         if not isinstance(record, dict):
             raise ValueError("its record is no JSON object")
