@@ -2,8 +2,8 @@
 
     CACHE_DIR/images_<what they were made with>/4f/4f0c….npy        uint8 [h, w, 3]
 
-A file is written beside and renamed, so that processes share the folder; one that is damaged is
-made again.
+A file is written beside and renamed, so that processes share the folder. Behind the array stands
+a checksum; a file that is damaged is made again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +43,11 @@ def read_cached(folder: Path, key: str) -> np.ndarray | None:
     """The resized image of a key, [h, w, 3] uint8; None where it is not there, or damaged."""
     try:
         with open_untrusted(_path(folder, key), "a resized image", MAX_IMAGE) as file:
-            pixels = np.load(file, allow_pickle=False)
+            pixels = np.lib.format.read_array(file, allow_pickle=False)
+            whole = file.read() == _checksum(pixels)
     except UserError:
         return None
-    return pixels if pixels.dtype == np.uint8 and pixels.ndim == 3 else None
+    return pixels if whole and pixels.dtype == np.uint8 and pixels.ndim == 3 else None
 
 
 def write_cached(folder: Path, key: str, pixels: np.ndarray) -> None:
@@ -53,8 +55,14 @@ def write_cached(folder: Path, key: str, pixels: np.ndarray) -> None:
     try:
         with atomic_write(_path(folder, key), durable=False) as temporary:
             np.save(temporary, pixels, allow_pickle=False)
+            with temporary.open("ab") as file:
+                file.write(_checksum(pixels))
     except UserError as error:
         _warn_once(folder, reason(error.__cause__))
+
+
+def _checksum(pixels: np.ndarray) -> bytes:
+    return zlib.crc32(pixels).to_bytes(4, "big")
 
 
 @functools.cache
