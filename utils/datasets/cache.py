@@ -8,8 +8,8 @@ a checksum; a file that is damaged is made again.
 
 from __future__ import annotations
 
-import functools
 import hashlib
+import io
 import logging
 import zlib
 from pathlib import Path
@@ -24,6 +24,8 @@ from utils.system.files import atomic_write, check_writable, open_untrusted
 
 MAX_IMAGE = 1 << 30
 _log = logging.getLogger(__name__)
+_not_writable: set[Path] = set()
+"""Folders of which that was said."""
 
 
 def cache_folder(cache_dir: str, resize: Resize) -> Path:
@@ -52,22 +54,21 @@ def read_cached(folder: Path, key: str) -> np.ndarray | None:
 
 def write_cached(folder: Path, key: str, pixels: np.ndarray) -> None:
     """Keeps a resized image; where it cannot be written, that is said once, and all goes on."""
+    content = io.BytesIO()  # NumPy's own writing to a file does not say why it failed
+    np.save(content, pixels, allow_pickle=False)
+    content.write(_checksum(pixels))
     try:
         with atomic_write(_path(folder, key), durable=False) as temporary:
-            np.save(temporary, pixels, allow_pickle=False)
-            with temporary.open("ab") as file:
-                file.write(_checksum(pixels))
+            temporary.write_bytes(content.getbuffer())
     except UserError as error:
-        _warn_once(folder, reason(error.__cause__))
+        if folder not in _not_writable:
+            _not_writable.add(folder)
+            cause = reason(error.__cause__)
+            _log.warning(f"Image cache: images are not kept in {folder}: {cause}")
 
 
 def _checksum(pixels: np.ndarray) -> bytes:
     return zlib.crc32(pixels).to_bytes(4, "big")
-
-
-@functools.cache
-def _warn_once(folder: Path, cause: str) -> None:
-    _log.warning(f"Image cache: images are not kept in {folder}: {cause}")
 
 
 def _path(folder: Path, key: str) -> Path:
