@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def load_backbone(network: HashNet, source: str) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises where a name is too long
         raise UserError(
             f"{path}: the ImageNet weights are missing; three ways out: "
             "(1) python scripts/convert_weights.py alexnet-owt-7be5be79.pth makes that file from "
@@ -56,14 +57,15 @@ def _read(path: Path) -> dict[str, Any]:
     return read_state(path, "a file of AlexNet weights")[0]
 
 
-def _paddle_alexnet_state() -> dict[str, Any]:
+def _paddle_alexnet_state() -> dict[str, np.ndarray]:
     try:
-        return paddle.vision.models.alexnet(pretrained=True).state_dict()
+        state = paddle.vision.models.alexnet(pretrained=True).state_dict()
     except Exception as error:  # the downloader raises RuntimeError, requests' and urllib's errors
         raise UserError(
             "--backbone-weights paddle: Paddle could not get its AlexNet: "
             f"{first_line(error)}; give a file with --backbone-weights PATH instead"
         ) from error
+    return {name: tensor.numpy() for name, tensor in state.items()}
 
 
 def from_paddle(state: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils.system.runtime import start_paddle
+from utils.system.runtime import setup_paddle
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -25,7 +25,7 @@ PUBLISHED = [
     *("--learning_rate", "0.001", "--epoch", "2", "--backbone-weights", "none"),
 ]
 
-start_paddle()  # as the commands do, before any test imports Paddle
+setup_paddle()  # as the commands do, before any test imports Paddle
 # Where the tests run in the background of a shell, Ctrl-C would be ignored by all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

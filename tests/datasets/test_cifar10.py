@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import tarfile
 
@@ -10,20 +11,19 @@ import numpy as np
 import pytest
 import yaml
 
-from utils.datasets import open_splits
-from utils.datasets.cifar10 import ARCHIVE, read_archive, split_rows
-from utils.datasets.info import read_card
+from utils.datasets import cifar10, open_splits
+from utils.datasets.cifar10 import ARCHIVE, read_archive, split_indices
+from utils.datasets.info import read_dataset_info
 from utils.system.errors import UserError
 
-PER_CLASS = 12
 NAMES = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
 CLASSES = np.arange(120) * 7 % 10
 
 
-def write_archive(folder, names=NAMES):
-    """An archive like the official one with 20 pictures a part.
+def write_archive(folder, names=NAMES, **changes):
+    """An archive like the official one with 20 images a part, some of a batch's values changed.
 
-    Every picture of class c has red 10 c, green 100 and its number as blue.
+    Every image of class c has red 10 c, green 100 and its number as blue.
     """
     planes = np.zeros((120, 3, 32 * 32), dtype=np.uint8)
     planes[:, 0] = 10 * CLASSES[:, None]
@@ -32,8 +32,8 @@ def write_archive(folder, names=NAMES):
     with tarfile.open(folder / ARCHIVE, "w:gz") as archive:
         for part, name in enumerate(names):
             rows = slice(20 * part, 20 * part + 20)
-            labels = CLASSES[rows].tolist()
-            batch = {b"data": planes[rows].reshape(20, -1), b"labels": labels}
+            batch = {"data": planes[rows].reshape(20, -1), "labels": CLASSES[rows].tolist()}
+            batch = {key.encode(): value for key, value in {**batch, **changes}.items()}
             content = pickle.dumps(batch, protocol=2)
             entry = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
             entry.size = len(content)
@@ -49,26 +49,29 @@ def folder(tmp_path_factory):
 
 
 def splits_of(folder, database, seed=0):
-    """Train, test and database: 4 training pictures and 2 queries a class."""
+    """Train, test and database: 4 training images and 2 queries a class."""
     protocol = {"train_per_class": 4, "test_per_class": 2, "database": database}
     entries = {"name": "tiny", "kind": "cifar10", "num_class": 10, "topK": -1, "data_path": "."}
-    card_text = yaml.safe_dump({**entries, "resize": "square", "protocol": protocol})
-    (folder / "dataset.yaml").write_text(card_text)
+    text = yaml.safe_dump({**entries, "resize": "square", "protocol": protocol})
+    (folder / "dataset.yaml").write_text(text)
     names = ["train", "test", "database"]
-    return open_splits(read_card(str(folder)), names, str(folder), seed=seed)
+    return open_splits(read_dataset_info(str(folder)), names, str(folder), seed=seed)
 
 
 def names_of(split):
-    """What the pictures of a split are called."""
-    return [split.pictures.name(row) for row in range(len(split))]
+    """What the images of a split are called."""
+    return [split.images.name(index) for index in range(len(split))]
 
 
-def test_the_archive_s_pictures_come_in_rgb_with_their_classes_training_part_first(folder):
-    pictures, classes = read_archive(folder)
-    assert pictures.shape == (120, 32, 32, 3) and pictures.dtype == np.uint8
-    np.testing.assert_array_equal(classes, CLASSES)
-    expected = np.stack([10 * CLASSES, np.full(120, 100), np.arange(120)], axis=1)
-    assert (pictures == expected[:, None, None]).all()
+def test_the_archive_s_images_come_in_rgb_with_their_classes_training_part_first(tmp_path):
+    for names in (NAMES, [NAMES[5], *NAMES[:5]]):
+        write_archive(tmp_path, names)
+        images, classes = read_archive(tmp_path)
+        assert images.shape == (120, 32, 32, 3) and images.dtype == np.uint8
+        order = np.roll(np.arange(120), 0 if names == NAMES else -20)
+        np.testing.assert_array_equal(classes, CLASSES[order])
+        expected = np.stack([10 * CLASSES, np.full(120, 100), np.arange(120)], axis=1)
+        assert (images == expected[order, None, None]).all()
 
 
 @pytest.mark.parametrize(("database", "per_class"), [("rest", 6), ("rest+train", 10), ("train", 4)])
@@ -77,21 +80,15 @@ def test_splits_have_the_protocol_s_numbers_a_class_and_share_no_query(folder, d
     for split, count in ((train, 4), (test, 2), (base, per_class)):
         assert split.labels.sum(0).tolist() == [count] * 10
         assert (split.labels.sum(1) == 1).all() and split.labels.dtype == np.uint8
-        assert len(set(names_of(split))) == len(split)
+        for index, name in enumerate(names_of(split)):
+            red, green, blue = split.images.open(index).getpixel((5, 5))
+            assert split.labels[index, red // 10] == 1 and green == 100
+            assert name == f"cifar10/{blue:05d}.png"
     queries, trained, stored = (set(names_of(split)) for split in (test, train, base))
+    assert (len(queries), len(trained), len(stored)) == (20, 40, 10 * per_class)
     assert not queries & trained and not queries & stored
-    assert (trained <= stored) == (database != "rest")
-    assert (trained.isdisjoint(stored)) == (database == "rest")
-    if database != "train":
-        assert len(queries | trained | stored) == 120
-
-
-def test_a_split_s_pictures_are_of_the_class_of_their_labels(folder):
-    for split in splits_of(folder, "rest"):
-        for row in range(len(split)):
-            red, green, blue = split.pictures.open(row).getpixel((5, 5))
-            assert split.labels[row, red // 10] == 1 and green == 100
-            assert split.pictures.name(row) == f"cifar10/{blue:05d}.png"
+    assert trained.isdisjoint(stored) if database == "rest" else trained <= stored
+    assert names_of(splits_of(folder, "rest")[1]) == names_of(test), "the same queries for all"
 
 
 def test_the_seed_alone_decides_the_draw(folder):
@@ -101,29 +98,44 @@ def test_the_seed_alone_decides_the_draw(folder):
         assert one.origin == two.origin != three.origin
 
 
-def test_all_database_variants_of_a_seed_have_the_same_queries(folder):
-    queries = [names_of(splits_of(folder, kind)[1]) for kind in ("rest", "rest+train", "train")]
-    assert queries[0] == queries[1] == queries[2]
+def test_a_class_with_too_few_images_is_told():
+    with pytest.raises(UserError, match="class 0: 12 images, the protocol takes 13"):
+        split_indices(CLASSES, 10, 3, "rest", seed=0)
 
 
-def test_a_class_with_too_few_pictures_is_told():
-    with pytest.raises(UserError, match="class 0: 12 pictures, the protocol takes 13"):
-        split_rows(CLASSES, 10, 3, "rest", seed=0)
+def text(path):
+    path.write_text("not an archive")
 
 
-def test_a_missing_archive_is_told_with_its_source(tmp_path):
-    with pytest.raises(UserError, match=f"{ARCHIVE}: missing; get .*https://"):
-        read_archive(tmp_path)
+def half(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-@pytest.mark.parametrize("fault", ["text", "half", "other files"])
-def test_a_broken_archive_is_told_in_one_line(tmp_path, fault):
-    write_archive(tmp_path, names=["readme"] if fault == "other files" else NAMES)
-    archive = tmp_path / ARCHIVE
-    if fault == "text":
-        archive.write_text("not an archive")
-    if fault == "half":
-        archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
-    with pytest.raises(UserError, match=f"{ARCHIVE}: not CIFAR-10's archive") as error:
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (None, "missing; get .*https://"),
+        (text, "not CIFAR-10's archive"),
+        (half, "not CIFAR-10's archive"),
+        ({"names": ["readme"]}, "not CIFAR-10's archive"),
+        ({"labels": [1, 2]}, "not CIFAR-10's archive: 120 images, 12 labels"),
+        ({"labels": [-1] * 20}, "not CIFAR-10's archive"),
+        ({"data": b"1"}, "not CIFAR-10's archive"),
+        ({"data": os.system}, r"refused: the archive asks for posix\.system"),
+    ],
+)
+def test_a_broken_archive_is_told_in_one_line(tmp_path, made, message):
+    if made is not None:
+        write_archive(tmp_path, **(made if isinstance(made, dict) else {}))
+    if callable(made):
+        made(tmp_path / ARCHIVE)
+    with pytest.raises(UserError, match=f"{ARCHIVE}: {message}") as error:
         read_archive(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_a_batch_that_is_too_large_is_not_read(tmp_path, monkeypatch):
+    write_archive(tmp_path)
+    monkeypatch.setattr(cifar10, "MAX_BATCH", 1000)
+    with pytest.raises(UserError, match=r"data_batch_1 has [\d,]+ bytes"):
+        read_archive(tmp_path)

@@ -1,11 +1,11 @@
-"""Data set cards: those that ship, and what a wrong one is told."""
+"""dataset.yaml: those that ship, and what a wrong one is told."""
 
 from __future__ import annotations
 
 import pytest
 import yaml
 
-from utils.datasets.info import DATA_FOLDER, read_card
+from utils.datasets.info import DATA_FOLDER, read_dataset_info
 from utils.system.errors import UserError
 
 SHIPPED = {  # labels, K of MAP@K
@@ -20,119 +20,92 @@ SHIPPED = {  # labels, K of MAP@K
     "cifar10-1": (10, -1),
     "cifar10-2": (10, -1),
 }
-PROTOCOLS = {"cifar10": (500, 100, "rest"), "cifar10-1": (500, 100, "rest+train")}
-PROTOCOLS["cifar10-2"] = (5000, 1000, "train")
-GOOD = {"name": "mine", "num_class": 3, "topK": 7, "data_path": "pictures"}
+PROTOCOLS = {
+    "cifar10": (500, 100, "rest"),
+    "cifar10-1": (500, 100, "rest+train"),
+    "cifar10-2": (5000, 1000, "train"),
+}
+PROTOCOL_KEYS = ("train_per_class", "test_per_class", "database")
+GOOD = {"name": "mine", "num_class": 3, "topK": 7, "data_path": "images"}
 
 
 @pytest.fixture
-def card(tmp_path):
-    """Writes a card of the good entries and the given changes (None takes one out), reads it."""
+def read(tmp_path):
+    """Writes the good entries with the given changes (`...` takes one out), or bytes; reads."""
 
     def write_and_read(changes):
-        entries = {k: v for k, v in {**GOOD, **changes}.items() if v is not None}
-        (tmp_path / "dataset.yaml").write_text(yaml.safe_dump(entries), encoding="utf-8")
-        return read_card(str(tmp_path))
+        content = changes
+        if not isinstance(changes, bytes):
+            entries = {k: v for k, v in {**GOOD, **changes}.items() if v is not ...}
+            content = yaml.safe_dump(entries).encode()
+        (tmp_path / "dataset.yaml").write_bytes(content)
+        return read_dataset_info(str(tmp_path))
 
     return write_and_read
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_card_says_what_the_literature_does(name):
-    card = read_card(name)
-    assert (card.num_class, card.topK) == SHIPPED[name]
-    assert card.name == name and card.folder == DATA_FOLDER / name
-    assert card.provenance.strip() and card.data_path.startswith("datasets/")
-
-
-def test_every_folder_of_data_has_a_card_of_a_known_data_set():
+def test_shipped_ones_say_what_the_literature_does():
     assert {path.parent.name for path in DATA_FOLDER.glob("*/dataset.yaml")} == SHIPPED.keys()
+    for name, expected in SHIPPED.items():
+        info = read_dataset_info(name)
+        assert (info.name, info.folder) == (name, DATA_FOLDER / name)
+        assert (info.num_class, info.topK) == expected
+        assert info.provenance.strip() and info.data_path.startswith("datasets/")
+    for name, protocol in PROTOCOLS.items():
+        info = read_dataset_info(name)
+        assert info.protocol == dict(zip(PROTOCOL_KEYS, protocol))
+        assert (info.kind, info.resize, len(info.classes)) == ("cifar10", "square", 10)
 
 
-@pytest.mark.parametrize("name", PROTOCOLS)
-def test_cifar10_s_cards_hold_the_protocols_of_the_literature(name):
-    card = read_card(name)
-    keys = ("train_per_class", "test_per_class", "database")
-    assert card.protocol == dict(zip(keys, PROTOCOLS[name]))
-    assert (card.kind, card.resize, len(card.classes)) == ("cifar10", "square", 10)
-
-
-def test_a_new_data_set_is_a_folder_with_a_card(card, tmp_path):
-    found = card({"classes": ["a", "b", "c"]})
+def test_a_new_data_set_is_a_folder_with_a_dataset_yaml(read, tmp_path):
+    found = read({"classes": ["a", "b", "c"]})
     assert (found.name, found.num_class, found.topK) == ("mine", 3, 7)
     assert found.folder == tmp_path and found.classes == ("a", "b", "c")
     assert found.lists == {"train": "train.txt", "test": "test.txt", "database": "database.txt"}
     assert (found.kind, found.resize) == ("list", "short_side")
 
 
-def test_an_unknown_data_set_s_message_names_the_known_ones():
-    with pytest.raises(UserError, match="--dataset cocoa: unknown data set") as error:
-        read_card("cocoa")
-    assert all(name in str(error.value) for name in SHIPPED)
+@pytest.mark.parametrize("name", ["cocoa", "x" * 300, "/root/" + "y/" * 3000, "a\0b"])
+def test_an_unknown_data_set_s_message_names_the_known_ones(name):
+    with pytest.raises(UserError, match="unknown data set") as error:
+        read_dataset_info(name)
+    assert all(known in str(error.value) for known in SHIPPED)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"colour": 1}, "unknown key 'colour'"),
-        ({"num_class": None}, "'num_class' is missing"),
-        ({"data_path": None}, "'data_path' is missing"),
+        ({"num_class": ...}, "'num_class' is missing"),
+        ({"data_path": ...}, "'data_path' is missing"),
         ({"num_class": 0}, "num_class: expected a whole number"),
         ({"num_class": "3"}, "num_class: expected a whole number"),
         ({"num_class": True}, "num_class: expected a whole number"),
         ({"topK": 0}, "topK: expected"),
         ({"topK": -2}, "topK: expected"),
         ({"topK": 1.5}, "topK: expected"),
+        ({"data_path": 5}, "data_path: expected"),
         ({"classes": ["a", "b"]}, "2 classes named, num_class is 3"),
+        ({"classes": 5}, "classes: expected a list"),
+        ({"classes": None}, "classes: expected a list"),
         ({"kind": "folder"}, "kind: expected one of list, cifar10, found 'folder'"),
         ({"resize": "round"}, "resize: expected one of"),
         ({"lists": {"train": "train.txt"}}, "lists: expected"),
+        ({"lists": {"train": 1, "test": 2, "database": 3}}, "lists: expected"),
         ({"lists": "train.txt"}, "lists: expected"),
-    ],
-)
-def test_a_wrong_card_s_message_names_file_and_key(card, changes, message):
-    with pytest.raises(UserError, match=r"dataset\.yaml: .*" + message):
-        card(changes)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"data_path": 5},
-        {"classes": 5},
-        {"lists": {"train": 1, "test": 2, "database": 3}},
-        {"kind": "cifar10"},
-        {"kind": "cifar10", "protocol": {"train_per_class": 1, "test_per_class": 1}},
-        {"kind": "cifar10", "protocol": ["train_per_class"]},
-        {
-            "kind": "cifar10",
-            "protocol": {"train_per_class": "1", "test_per_class": 1, "database": "rest"},
-        },
-    ],
-    ids=["data_path", "classes", "lists", "no protocol", "part of it", "its type", "its values"],
-)
-def test_entries_of_the_wrong_type_are_told_when_the_card_is_read(card, changes):
-    with pytest.raises(UserError, match=r"dataset\.yaml: "):
-        card(changes)
-
-
-def test_an_entry_left_empty_is_told(tmp_path):
-    (tmp_path / "dataset.yaml").write_text(yaml.safe_dump({**GOOD, "classes": None}))
-    with pytest.raises(UserError, match=r"dataset\.yaml: "):
-        read_card(str(tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"name: [1, 2\nnum_class: 3\n", r"dataset\.yaml, line \d+: not valid YAML"),
+        ({"kind": "cifar10"}, "'protocol' is missing"),
+        ({"protocol": dict.fromkeys(PROTOCOL_KEYS[:2], 1)}, "protocol: expected"),
+        ({"protocol": dict(zip(PROTOCOL_KEYS, ("1", 1, "rest")))}, "protocol: expected"),
+        ({"protocol": dict(zip(PROTOCOL_KEYS, (1, 1, "none")))}, "protocol: expected"),
+        ({"protocol": ["train_per_class"]}, "protocol: expected"),
+        (b"name: [1, 2\nnum_class: 3\n", r"line \d+: not valid YAML"),
         (b"- a\n- b\n", "expected `name: value` lines, found list"),
         (b"", "expected `name: value` lines"),
-        (b"name: \xff\n", "not a UTF-8 text file"),
+        (b"name: \xff\n", "not a data set's description in YAML: .*utf-8"),
+        (b"a: &a [x]\nb: [*a, *a]\n", "aliases"),
     ],
 )
-def test_a_file_that_is_no_card_is_one_line(tmp_path, content, message):
-    (tmp_path / "dataset.yaml").write_bytes(content)
-    with pytest.raises(UserError, match=message) as error:
-        read_card(str(tmp_path))
+def test_a_wrong_one_s_message_is_one_line_that_names_file_and_key(read, changes, message):
+    with pytest.raises(UserError, match=r"dataset\.yaml[:,] .*" + message) as error:
+        read(changes)
     assert "\n" not in str(error.value)

@@ -73,7 +73,7 @@ def open_splits(
         UserError: a folder, list or archive is missing or wrong.
     """
     folder = Path(data_path)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # Path.is_dir raises where a name is too long
         raise UserError(f"{folder}: the image folder is missing; --data-path names it")
     if info.kind == "cifar10":
         splits = _cifar10_splits(info, folder, seed)

@@ -2,15 +2,16 @@
 
     CACHE_DIR/images_<what they were made with>/4f/4f0c….npy        uint8 [h, w, 3]
 
-A file is written beside and renamed, so that processes share the folder; one that is damaged is
-made again.
+A file is written beside and renamed, so that processes share the folder. Behind the array stands
+a checksum; a file that is damaged is made again.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
+import io
 import logging
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ from utils.system.files import atomic_write, check_writable, open_untrusted
 
 MAX_IMAGE = 1 << 30
 _log = logging.getLogger(__name__)
+_not_writable: set[Path] = set()
+"""Folders of which that was said."""
 
 
 def cache_folder(cache_dir: str, resize: Resize) -> Path:
@@ -42,24 +45,30 @@ def read_cached(folder: Path, key: str) -> np.ndarray | None:
     """The resized image of a key, [h, w, 3] uint8; None where it is not there, or damaged."""
     try:
         with open_untrusted(_path(folder, key), "a resized image", MAX_IMAGE) as file:
-            pixels = np.load(file, allow_pickle=False)
+            pixels = np.lib.format.read_array(file, allow_pickle=False)
+            whole = file.read() == _checksum(pixels)
     except UserError:
         return None
-    return pixels if pixels.dtype == np.uint8 and pixels.ndim == 3 else None
+    return pixels if whole and pixels.dtype == np.uint8 and pixels.ndim == 3 else None
 
 
 def write_cached(folder: Path, key: str, pixels: np.ndarray) -> None:
     """Keeps a resized image; where it cannot be written, that is said once, and all goes on."""
+    content = io.BytesIO()  # NumPy's own writing to a file does not say why it failed
+    np.save(content, pixels, allow_pickle=False)
+    content.write(_checksum(pixels))
     try:
         with atomic_write(_path(folder, key), durable=False) as temporary:
-            np.save(temporary, pixels, allow_pickle=False)
+            temporary.write_bytes(content.getbuffer())
     except UserError as error:
-        _warn_once(folder, reason(error.__cause__))
+        if folder not in _not_writable:
+            _not_writable.add(folder)
+            cause = reason(error.__cause__)
+            _log.warning(f"Image cache: images are not kept in {folder}: {cause}")
 
 
-@functools.cache
-def _warn_once(folder: Path, cause: str) -> None:
-    _log.warning(f"Image cache: images are not kept in {folder}: {cause}")
+def _checksum(pixels: np.ndarray) -> bytes:
+    return zlib.crc32(pixels).to_bytes(4, "big")
 
 
 def _path(folder: Path, key: str) -> Path:

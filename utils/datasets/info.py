@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,8 @@ def read_dataset_info(dataset: str) -> DatasetInfo:
     Raises a `UserError` for another, or a file with unknown, missing or wrong entries.
     """
     for folder in (DATA_FOLDER / dataset, Path(dataset)):
-        if (folder / INFO_FILE).exists():
-            path = folder / INFO_FILE
+        path = folder / INFO_FILE
+        if os.path.exists(path):  # Path.exists raises where a name is too long
             return _checked(path, read_yaml_mapping(path, "a data set's description in YAML"))
     known = ", ".join(sorted(path.parent.name for path in DATA_FOLDER.glob(f"*/{INFO_FILE}")))
     raise UserError(

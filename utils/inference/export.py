@@ -123,9 +123,9 @@ def read_exported(folder: str, bit: int) -> tuple[Path, Record]:
     program = program_of(prefix)
     if not isinstance(hashes, dict) or program.name not in hashes:
         raise UserError(f"{path}: says nothing of {program.name}; {REMEDY}")
-    for name, expected in hashes.items():
-        if sha256_of_file(prefix.with_name(str(name))) != expected:
-            raise UserError(f"{prefix.with_name(name)}: is not what {path.name} says; {REMEDY}")
+    for part in (program, program.with_suffix(PARAMETERS)):
+        if sha256_of_file(part) != hashes.get(part.name):
+            raise UserError(f"{part}: is not what {path.name} says; {REMEDY}")
     return program, record
 
 

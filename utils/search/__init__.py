@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import operator
+import os
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -64,13 +65,13 @@ def find_images(names: Sequence[str]) -> list[Path]:
     """
     found: list[Path] = []
     for path in map(Path, names):
-        if path.is_dir():
+        if os.path.isdir(path):  # Path.is_dir raises where a name is too long
             inside = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_ENDINGS]
             inside = sorted(p for p in inside if p.is_file())
             if not inside:
                 raise UserError(f"{path}: the folder holds no image")
             found += inside
-        elif path.exists():
+        elif os.path.exists(path):
             found.append(path)
         else:
             raise UserError(f"{path}: the image is missing")

@@ -19,6 +19,10 @@ MAX_TUPLES = 10_000
 _COUNTED = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "INT", "LONG", "LONG1", "LONG4"}
 _REFUSED = {"NEWOBJ", "NEWOBJ_EX", "OBJ", "INST", "EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID"}
 _REFUSED |= {"EMPTY_SET", "FROZENSET", "DUP"}
+_SHARED = ("UNICODE", "UNICODE8", "STRING", "BYTES", "BYTES8", "LIST", "DICT", "GLOBAL", "REDUCE")
+"""How instructions end whose result may stand in several places; a tuple is of no such."""
+MAX_SHARED = 1 << 16
+"""Letters or bytes that may stand in several places, at most: each of them may be copied."""
 
 
 class RefusedPickle(Exception):
@@ -56,26 +60,39 @@ def _array(content: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
     content = _encode(content) if isinstance(content, str) else content
     if not isinstance(dtype, _Dtype) or not isinstance(content, (bytes, bytearray)):
         raise RefusedPickle("holds an array without a dtype, or whose content is not bytes")
-    is_shape = type(shape) is tuple and len(shape) <= 32 and set(map(type, shape)) <= {int}
+    is_shape = type(shape) is tuple and len(shape) <= 32
+    is_shape = is_shape and all(type(n) is int and 0 <= n < 1 << 48 for n in shape)
     if not is_shape or len(content) != math.prod(shape) * dtype.value.itemsize:
         raise RefusedPickle("holds an array whose content does not fit its shape")
     return np.frombuffer(content, dtype.value).reshape(shape, order=order)
 
 
 def _text(value: Any) -> str:
-    return value.decode("latin1") if isinstance(value, bytes) else str(value)
+    value = value.decode("latin1") if isinstance(value, bytes) else value
+    return value if isinstance(value, str) else ""
 
 
 def _encode(text: str = "", encoding: str = "latin1") -> bytes:
     if encoding not in ("latin1", "latin-1"):
-        raise RefusedPickle(f"decodes {encoding}")
+        raise RefusedPickle("decodes text otherwise than as latin1")
     return text.encode("latin1")
 
 
+def _list_of(items: tuple) -> list:
+    """What `tuple` is called for: a tensor's name and content; a list is never hashed."""
+    if not isinstance(items, tuple):
+        raise RefusedPickle("makes a tuple of something else")
+    return list(items)
+
+
+def _empty_dict() -> dict:
+    return {}
+
+
 _ALLOWED = {
-    "builtins.tuple": list,  # a tensor's name and content; a list is never hashed
+    "builtins.tuple": _list_of,
     "builtins.bytes": _encode,
-    "collections.OrderedDict": dict,
+    "collections.OrderedDict": _empty_dict,
     "_codecs.encode": _encode,
     "numpy.ndarray": "ndarray",
     "numpy.dtype": _Dtype,
@@ -100,18 +117,36 @@ def load_plain(content: bytes, encoding: str = "latin1") -> Any:
     `encoding` is that of the text of Python 2's pickles; 'bytes' leaves it as bytes. Raises
     `RefusedPickle` where it asks for anything else, of which nothing was called.
     """
-    # Hashing tuples that are many, or that stand in several places, may never end.
-    counted, memo, tuples, before = 0, set(), set(), ""
-    for opcode, argument, _ in pickletools.genops(content):
+    _check_instructions(content)
+    return _resolved(_Unpickler(io.BytesIO(content), encoding=encoding).load(), {})
+
+
+def _check_instructions(content: bytes) -> None:
+    """Refuses what would take more time or memory than there are bytes.
+
+    Hashing tuples that are many, or that stand in several places, may never end; the unpickler
+    has a place in memory for each number up to the highest that is remembered; and it skips what
+    a frame's end cuts in two, so that it would read other instructions than are seen here.
+    """
+    counted, memo, single, frame = 0, set(), set(), 0
+    before, given, begun = "", None, 0
+    for opcode, argument, position in pickletools.genops(content):
         name = opcode.name
         counted += name in _COUNTED
-        if name in _REFUSED or counted > MAX_TUPLES or ("GET" in name and argument in tuples):
-            raise RefusedPickle(f"has {name} as no file of arrays has it")
+        refused = name in _REFUSED or counted > MAX_TUPLES or begun < frame < position
         if name == "MEMOIZE" or "PUT" in name:
             memo.add(place := len(memo) if argument is None else argument)
-            tuples |= {place} if before.startswith("TUPLE") else set()
-        before = name
-    return _resolved(_Unpickler(io.BytesIO(content), encoding=encoding).load(), {})
+            refused |= place > len(memo)
+            is_long = isinstance(given, (str, bytes)) and len(given) > MAX_SHARED
+            single |= set() if before.endswith(_SHARED) and not is_long else {place}
+        elif "GET" in name:
+            refused |= argument in single
+        elif name == "FRAME":
+            refused |= position < frame
+            frame = position + 9 + argument
+        if refused:
+            raise RefusedPickle(f"has {name} as no file of arrays has it")
+        before, given, begun = name, argument, position
 
 
 def _resolved(value: Any, done: dict[int, Any]) -> Any:

@@ -64,6 +64,8 @@ def read_state(path: Path, expected: str) -> tuple[dict[str, Any], str]:
             is_pair = isinstance(value, (list, tuple)) and len(value) == 2
             if is_pair and isinstance(value[1], np.ndarray):  # a tensor's internal name before it
                 state[name] = value[1]
+        if not all(isinstance(name, str) for name in state):
+            raise ValueError("a name in it is no text")
         return state, hashlib.sha256(content).hexdigest()
 
 
@@ -101,8 +103,12 @@ def read_training_state(
             size = sum(member.file_size for member in members)
             if any(m.compress_type for m in members) or size > os.fstat(file.fileno()).st_size:
                 raise ValueError("its parts are compressed or overlap")
-        with np.load(file, allow_pickle=False) as found:
-            arrays = dict(found)
+            arrays = {}
+            for member in members:
+                with archive.open(member) as part:
+                    name = member.filename[: -len(".npy")]
+                    arrays[name] = np.lib.format.read_array(part, allow_pickle=False)
+                    part.read()  # to the end, where the checksum is compared
         record = json.loads(arrays.pop(_RECORD).tobytes())
         if not isinstance(record, dict):
             raise ValueError("its record is no JSON object")
