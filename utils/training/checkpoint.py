@@ -175,7 +175,8 @@ def _bytes_of(layer: paddle.nn.Layer) -> int:
 
 def _finite_arrays(state: dict[str, Any]) -> dict[str, np.ndarray]:
     """The tensors of a state as arrays; refuses numbers that are not finite."""
-    arrays = {}
+    # What was loaded is an array as long as no step was taken.
+    arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
     for name, tensor in state.items():
         if isinstance(tensor, paddle.Tensor):
             if not bool(paddle.isfinite(tensor).all()):
