@@ -82,7 +82,7 @@ def resume(
     if config.last_epoch not in (0, progress.epoch):
         raise UserError(f"--last-epoch {config.last_epoch}: {path} says {progress.epoch} epochs")
     _compare(saved, settings, config)
-    assign_strictly(network, state, str(path))
+    network.set_weights(state, path)
     assign_strictly(criterion, bank, str(path))
     _restore_optimizer(optimizer, network, {**kept, "LR_Scheduler": schedule}, path)
     _log.info(f"----- Resume: Load model, optimizer and state from {path}")
@@ -108,7 +108,7 @@ def _resume_weights(
             f"{path.with_suffix(TRAINING)}: missing; --last-epoch N says how many epochs were "
             f"trained, where only {path.name} and its {OPTIMIZER} are there"
         )
-    assign_strictly(network, read_state(path, "a file of trained weights")[0], str(path))
+    network.set_weights(read_state(path, "a file of trained weights")[0], path)
     optimizer_path = path.with_suffix(OPTIMIZER)
     state, _ = read_state(optimizer_path, "a file of the optimizer's state")
     _restore_optimizer(optimizer, network, state, optimizer_path)
