@@ -111,17 +111,12 @@ class CheckpointSaver:
         if self._own_banks:
             banks = distributed.gather_objects(banks[0])
         if distributed.is_main_process():
-            optimizer = self._optimizer_state()
             parts = {
                 "network": _finite_arrays(self._network.state_dict()),
-                "optimizer": _finite_arrays(optimizer),
+                "optimizer": _finite_arrays(self._optimizer_state()),
                 **{f"bank_{rank}": bank for rank, bank in enumerate(banks)},
             }
-            record = {
-                "progress": asdict(progress),
-                "settings": self._settings,
-                "schedule": optimizer["LR_Scheduler"],
-            }
+            record = {"progress": asdict(progress), "settings": self._settings}
             write_training_state(self._paths.last, parts, record)
         self.newest = progress
 
