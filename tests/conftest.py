@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -55,6 +56,15 @@ def scratch(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scratch")
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def loggers_as_they_were():
+    """Undoes what a run in this process has made of the loggers."""
+    yield
+    for package in ("utils", "models"):
+        logger = logging.getLogger(package)
+        logger.handlers, logger.propagate = [], True
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from PIL import Image
@@ -37,8 +38,9 @@ def run_small(config: Config) -> int:
 
     from utils.training import evaluator, trainer
 
-    evaluator.HashNet = trainer.HashNet = SmallHashNet
-    return evaluator.evaluate(config) if config.eval else trainer.train(config)
+    run = evaluator.evaluate if config.eval else trainer.train
+    with mock.patch.object(sys.modules[run.__module__], "HashNet", SmallHashNet):
+        return run(config)
 
 
 def draw_data_set(folder: Path, rows: dict[str, int] | None = None) -> None:

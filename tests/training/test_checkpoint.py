@@ -15,14 +15,6 @@ from small_training import arguments_of, run_small
 from utils.config import TRAIN_COMMAND, parse_config
 from utils.system import files
 from utils.system.errors import UserError
-from utils.training import evaluator, trainer
-
-
-@pytest.fixture(autouse=True)
-def small_networks(monkeypatch):
-    """What `run_small` sets is put back."""
-    for module in (trainer, evaluator):
-        monkeypatch.setattr(module, "HashNet", module.HashNet)
 
 
 def train(data, output, *more, epochs=3):

@@ -17,17 +17,10 @@ from utils.config import TRAIN_COMMAND, Config, parse_config
 from utils.datasets.loader import BatchLoader
 from utils.system.errors import UserError
 from utils.system.state_files import read_state, read_training_state, write_training_state
-from utils.training import evaluator, trainer
+from utils.training import trainer
 from utils.training.resume import change_of_ranks, differences, samples_per_step
 
 EPOCHS, STEPS = 4, 3
-
-
-@pytest.fixture(autouse=True)
-def small_networks(monkeypatch):
-    """What `run_small` sets is put back."""
-    for module in (trainer, evaluator):
-        monkeypatch.setattr(module, "HashNet", module.HashNet)
 
 
 def train(data, output, *more, epochs=EPOCHS):
