@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
+from typing import Any
 
 import paddle
 from paddle import nn
@@ -89,10 +91,14 @@ class HashNet(nn.Layer):
             state = parts.get("network", {})
         else:
             state, sha256 = read_state(path, "a file of trained weights")
+        self.set_weights(state, path)
+        _log.info(f"----- Pretrained: Load model state from {path}")
+        return {"weights": path.name, "weights_sha256": sha256}
+
+    def set_weights(self, state: dict[str, Any], path: Path) -> None:
+        """Sets weights that were read from a file, strictly; see `load_weights`."""
         bias = state.get("classifier_plus.6.bias")
         found = getattr(bias, "size", self.bit)
         if found != self.bit:
             raise UserError(f"{path}: weights for {found} bits, --bit {self.bit} was asked for")
         assign_strictly(self, state, str(path))
-        _log.info(f"----- Pretrained: Load model state from {path}")
-        return {"weights": path.name, "weights_sha256": sha256}

@@ -1,29 +1,22 @@
-"""What the tests share: Paddle's start, real data, small pictures and lists, running commands."""
+"""What tests are given: Paddle's start, real data, networks, a trained network."""
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from helpers import COCO_LITE, REPOSITORY, drawn_image, run_script, write_data_set
+from small_training import draw_data_set, draw_weights
 
 from utils.system.runtime import setup_paddle
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-
-# The published command (design, commands and files), from random weights: no ImageNet ones ship.
-PUBLISHED = [
-    *("main_single_gpu.py", "--bit", "64", "--dataset", "coco_lite"),
-    *("--data-path", "datasets/coco_lite", "--seed", "2000", "--batch-size", "10"),
-    *("--learning_rate", "0.001", "--epoch", "2", "--backbone-weights", "none"),
-]
+__all__ = ["drawn_picture", "run_script", "write_data_set"]
+drawn_picture = drawn_image
 
 setup_paddle()  # as the commands do, before any test imports Paddle
 # Where the tests run in the background of a shell, Ctrl-C would be ignored by all that they start.
@@ -65,55 +58,19 @@ def scratch(tmp_path_factory):
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(autouse=True)
+def loggers_as_they_were():
+    """Undoes what a run in this process has made of the loggers."""
+    yield
+    for package in ("utils", "models"):
+        logger = logging.getLogger(package)
+        logger.handlers, logger.propagate = [], True
+
+
 @pytest.fixture(scope="session")
 def run():
     """Runs one of the repository's Python commands; see `run_script`."""
     return run_script
-
-
-def run_script(script, *arguments, cwd=REPOSITORY, timeout=300, environment=None):
-    """Runs `python script arguments…` to its end.
-
-    Args:
-        script: relative to the repository's root, or '-c' or '-m'.
-        arguments: the command line; each becomes text.
-        cwd: where it runs.
-        timeout: seconds until it is ended and `subprocess.TimeoutExpired` is raised.
-        environment: variables set beside the ones of this process.
-
-    Returns:
-        The completed process: `returncode`, and `stdout` and `stderr` as text.
-    """
-    program = script if script in ("-c", "-m") else str(REPOSITORY / script)
-    return subprocess.run(
-        [sys.executable, program, *map(str, arguments)],
-        cwd=cwd,
-        timeout=timeout,
-        env={**os.environ, **(environment or {})},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
-
-
-def drawn_picture(width: int, height: int, seed: int = 0) -> Image.Image:
-    """A picture of random pixels, RGB."""
-    rng = np.random.default_rng(seed)
-    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
-
-
-def write_data_set(folder: Path, rows: int = 10, num_class: int = 3) -> Path:
-    """Writes `rows` small pictures and the list `train.txt` of them; returns the list."""
-    rng = np.random.default_rng(rows)
-    lines = []
-    for row in range(rows):
-        drawn_picture(48, 40, seed=row).save(folder / f"picture {row}.png")
-        labels = " ".join(str(bit) for bit in rng.integers(0, 2, num_class))
-        lines.append(f"picture {row}.png {labels}\n")
-    path = folder / "train.txt"
-    path.write_text("".join(lines), encoding="utf-8")
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -141,9 +98,31 @@ def alexnet():
 
 
 @pytest.fixture(scope="session")
-def trained(run, tmp_path_factory):
-    """The published command's console output and output folder."""
-    output = tmp_path_factory.mktemp("trained")
-    result = run(*PUBLISHED, "--output-dir", output, "--eval_epoch", "1")
-    assert result.returncode == 0, result.stderr
-    return result.stdout, output
+def weights_16(tmp_path_factory):
+    """A file of weights for 16 bits, random, but fitted to images so that their codes differ."""
+    import paddle
+
+    from models import HashNet
+    from models.initialization import initialize_from_data
+    from models.layers import Normalize
+    from utils.datasets import unlisted_images
+    from utils.datasets.loader import LoaderOptions, first_images
+    from utils.datasets.transforms import build_transform
+
+    paddle.seed(3)
+    network, transform = HashNet(16), build_transform("short_side", 256, 224)
+    images = unlisted_images(sorted((COCO_LITE / "train2014").iterdir())[:16], "coco_lite")
+    pixels = first_images(images, transform, 16, LoaderOptions())
+    initialize_from_data(network, Normalize()(paddle.to_tensor(pixels)))
+    path = tmp_path_factory.mktemp("weights") / "weights_16.pdparams"
+    paddle.save(network.state_dict(), str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory):
+    """A drawn data set with first weights for the small network: three steps an epoch."""
+    folder = tmp_path_factory.mktemp("small_data")
+    draw_data_set(folder)
+    draw_weights(folder / "first.pdparams")
+    return folder

@@ -1,7 +1,7 @@
 """HashNet's loss and its gradient once more: float64, plain NumPy, masks, no autograd.
 
 Written from the definition alone: the weighted maximum likelihood over pairs of a batch and a
-bank of all training pictures.
+bank of all training images.
 """
 
 from __future__ import annotations

@@ -1,48 +1,82 @@
-"""Trains as the commands do, with the small network: a save takes milliseconds.
+"""Trains and evaluates as the commands do, with the small network: a save takes milliseconds.
 
-`small_training.py ARGUMENTS` is main_single_gpu.py, and with `--nprocs N` main_multi_gpu.py; the
-first weights are drawn (`--pretrained small`).
+`small_training.py ARGUMENTS` is main_single_gpu.py, and with `--nprocs N` or under a launcher
+main_multi_gpu.py. The data set is drawn, and so are the first weights (`--pretrained DATA/first`).
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from unittest import mock
 
-from utils.config import TRAIN_COMMAND, TRAIN_MULTI_COMMAND, parse_config
-from utils.config.options import Config
+import numpy as np
+from PIL import Image
+
+from utils.config import TRAIN_COMMAND, TRAIN_MULTI_COMMAND, Config, parse_config
 from utils.system.errors import run_command
-from utils.system.runtime import start_paddle
+from utils.system.runtime import has_launcher, setup_paddle
+
+BIT, CLASSES = 8, 3
+ROWS = {"train": 12, "test": 4, "database": 8}
 
 
 def main() -> int:
     """Reads the settings, starts Paddle, hands over to all ranks."""
-    several = "--nprocs" in sys.argv
+    several = "--nprocs" in sys.argv or has_launcher()
     config = parse_config(TRAIN_MULTI_COMMAND if several else TRAIN_COMMAND)
-    start_paddle(config.cpu_threads, config.nprocs)
+    setup_paddle(config.cpu_threads, config.nprocs)
     from utils.system.launcher import run_on_all_ranks
 
-    return run_on_all_ranks(run_small, config, config.nprocs or 1, "cpu")
+    processes = config.nprocs if several else 1
+    return run_on_all_ranks(run_small, config, processes, "cpu")
 
 
 def run_small(config: Config) -> int:
-    """`utils.training.trainer.run` with the small network."""
+    """`utils.training`'s `train` or `evaluate`, with the small network."""
     from small_network import SmallHashNet
 
-    from utils.training import common as parts
-    from utils.training import trainer
+    from utils.training import evaluator, trainer
 
-    parts.HashNet = SmallHashNet
-    return trainer.run(config)
+    run = evaluator.evaluate if config.eval else trainer.train
+    with mock.patch.object(sys.modules[run.__module__], "HashNet", SmallHashNet):
+        return run(config)
 
 
-def draw_weights(path: Path, bit: int = 8) -> None:
+def draw_data_set(folder: Path, rows: dict[str, int] | None = None) -> None:
+    """Writes images of random pixels, the lists of them and dataset.yaml."""
+    rng = np.random.default_rng(5)
+    info = f"name: drawn\nnum_class: {CLASSES}\ntopK: -1\ndata_path: .\n"
+    (folder / "dataset.yaml").write_text(info, encoding="utf-8")
+    for split, count in (rows or ROWS).items():
+        lines = []
+        for row in range(count):
+            name = f"{split}{row}.png"
+            pixels = rng.integers(0, 256, (72, 80, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / name)
+            labels = np.zeros(CLASSES, int)
+            labels[row % CLASSES] = 1
+            lines.append(f"{name} {' '.join(map(str, labels))}\n")
+        (folder / f"{split}.txt").write_text("".join(lines), encoding="utf-8")
+
+
+def draw_weights(path: Path, bit: int = BIT) -> None:
     """Writes first weights, always the same."""
     import paddle
     from small_network import SmallHashNet
 
     paddle.seed(1)
     paddle.save(SmallHashNet(bit).state_dict(), str(path))
+
+
+def arguments_of(data: Path, output: Path, epochs: int, small: bool = True, *more: str) -> list:
+    """The command line of a training of the small or the real network that saves every epoch."""
+    flags = ["--bit", BIT, "--dataset", data, "--data-path", data, "--output-dir", output]
+    flags += ["--crop-size", 63, "--resize-size", 64, "--batch-size", 4, "--num-workers", 0]
+    flags += ["--device", "cpu", "--epoch", epochs, "--eval-epoch", 3, "--learning-rate", 0.02]
+    flags += ["--encoder", "dygraph"]
+    begin = ["--pretrained", data / "first"] if small else ["--backbone-weights", "none"]
+    return list(map(str, (*flags, *begin, *more)))
 
 
 if __name__ == "__main__":

@@ -71,25 +71,18 @@ def test_the_oracle_s_gradient_is_the_slope_of_its_value_while_the_bank_stands_s
         assert slope == pytest.approx(gradient[place], rel=1e-5, abs=1e-10)
 
 
-def test_a_first_step_on_an_empty_bank_agrees_with_the_oracle():
-    pair = Pair(bit=16, num_train=50)
-    pair.step(*batch(2, size=8, bit=16, num_train=50))
-    pair.check_bank()
-
-
-def test_a_half_filled_bank_agrees_with_the_oracle():
-    pair = Pair(bit=16, num_train=60)
-    z, labels, _ = batch(3, size=30, bit=16, num_train=60)
-    pair.step(z, labels, np.arange(30))
-    z, labels, _ = batch(4, size=8, bit=16, num_train=60)
-    pair.step(z, labels, np.arange(26, 34))
-    pair.check_bank()
-
-
-def test_several_steps_with_overlapping_rows_and_a_growing_scale_agree_with_the_oracle():
-    pair = Pair(bit=24, num_train=20)
-    for step, scale in enumerate([1.0, 1.0, 2**0.5, 3**0.5, 2.0]):
-        pair.step(*batch(10 + step, size=12, bit=24, num_train=20), scale=scale)
+@pytest.mark.parametrize(
+    ("bit", "num_train", "size", "scales"),
+    [
+        (16, 50, 8, [1.0]),  # most of the bank is empty
+        (24, 20, 12, [1.0, 1.0, 2**0.5, 3**0.5, 2.0]),  # rows come again under a growing scale
+        (64, 40, 16, [10.0, 10.0]),  # most codes are saturated
+    ],
+)
+def test_steps_agree_with_the_oracle(bit, num_train, size, scales):
+    pair = Pair(bit, num_train)
+    for step, scale in enumerate(scales):
+        pair.step(*batch(10 + step, size, bit, num_train), scale=scale)
         pair.check_bank()
 
 
@@ -111,12 +104,6 @@ def test_with_only_similar_pairs_the_mean_over_them_is_left():
     assert value == pytest.approx(np.log(1 + np.exp(-0.1 * u @ u.T)).mean())
 
 
-def test_a_large_scale_with_most_codes_saturated_agrees_with_the_oracle():
-    pair = Pair(bit=64, num_train=40)
-    for seed in (7, 8):
-        pair.step(*batch(seed, size=16, bit=64, num_train=40), scale=10.0)
-
-
 def test_wholly_saturated_codes_give_the_right_value_and_a_gradient_of_nothing():
     z, labels, index = batch(9, size=16, bit=64, num_train=40)
     z = np.where(z >= 0, 5.0, -5.0).astype(np.float32)
@@ -129,25 +116,21 @@ def test_wholly_saturated_codes_give_the_right_value_and_a_gradient_of_nothing()
     assert np.abs(leaf.grad.numpy()).max() < 1e-12
 
 
-def test_a_handful_of_dissimilar_pairs_among_many_similar_ones_weighs_in_exactly():
+def test_a_handful_of_pairs_among_many_others_weighs_in_exactly():
     pair = Pair(bit=64, num_train=10_000)
     rng = np.random.default_rng(11)
     codes = np.tile(np.tanh(rng.normal(size=64)), (10_000, 1)).astype(np.float32)
     labels = np.ones((10_000, 4), dtype=np.float32)
-    labels[-1] = 0  # one picture of 10,000 shares no label with the batch
+    labels[-1] = 0  # one image of 10,000 shares no label with the batch
     pair.tested.codes.set_value(codes)
     pair.tested.labels.set_value(labels)
     pair.oracle.codes[:], pair.oracle.labels[:] = codes, labels
     pair.step(3 * rng.normal(size=(64, 64)), labels[:64], np.arange(64))
-
-
-def test_a_handful_of_similar_pairs_among_many_dissimilar_ones_weighs_in_exactly():
-    pair = Pair(bit=32, num_train=5000, num_class=32)
-    rng = np.random.default_rng(12)
+    pair = Pair(bit=32, num_train=5000, num_class=32)  # and 32 similar ones of 160,000
     pair.step(rng.normal(size=(32, 32)), np.eye(32), np.arange(32))
 
 
-def test_one_picture_and_one_unseen_one_can_be_worked_out_by_hand():
+def test_one_image_and_an_unseen_one_can_be_worked_out_by_hand():
     pair = Pair(bit=1, num_train=2, num_class=1, alpha=1.0)
     value, gradient = pair.step([[np.arctanh(0.5)]], [[1]], [0])
     # u = 1/2. With itself: similar, θ = 1/4. With the empty row: dissimilar, θ = 0.
@@ -198,7 +181,7 @@ def test_labels_may_have_any_numeric_type(dtype):
     assert float(loss) == pytest.approx(expected, rel=TOLERANCE)
 
 
-def test_many_backward_passes_through_a_layer_work_and_the_bank_asks_for_no_gradient():
+def test_many_backward_passes_through_a_layer_work():
     layer = paddle.nn.Linear(6, 8)
     criterion = HashNetLoss(8, 10, num_class=4)
     for step in range(4):
@@ -207,13 +190,14 @@ def test_many_backward_passes_through_a_layer_work_and_the_bank_asks_for_no_grad
         criterion(z, paddle.to_tensor(labels), paddle.to_tensor(index)).backward()
         assert np.abs(layer.weight.grad.numpy()).max() > 0
         layer.clear_gradients()
-    assert criterion.codes.stop_gradient and criterion.labels.stop_gradient
-    assert criterion.parameters() == []
 
 
-def test_the_bank_is_all_of_the_loss_s_state():
+def test_the_bank_is_all_of_the_loss_s_state_and_asks_for_no_gradient():
     criterion = HashNetLoss(16, 5, num_class=3)
-    shapes = {name: list(tensor.shape) for name, tensor in criterion.state_dict().items()}
-    assert shapes == {"codes": [5, 16], "labels": [5, 3]}
-    assert not any(tensor.numpy().any() for tensor in criterion.state_dict().values())
-    assert criterion.scale == 1
+    state = criterion.state_dict()
+    assert {name: list(t.shape) for name, t in state.items()} == {
+        "codes": [5, 16],
+        "labels": [5, 3],
+    }
+    assert all(t.stop_gradient and not t.numpy().any() for t in state.values())
+    assert criterion.scale == 1 and criterion.parameters() == []

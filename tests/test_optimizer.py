@@ -7,10 +7,14 @@ import paddle
 import pytest
 
 from utils.lr_scheduler import halving_schedule, start_epoch
-from utils.optimizer import build_optimizer
+from utils.optimizer import OPTIMIZER_SCALARS, OPTIMIZER_SLOTS, build_optimizer
 
 RATE, MOMENTUM, DECAY = 0.01, 0.9, 5e-4
-FACTORS = {"backbone": 1.0, "hash_layer": 10.0}
+
+
+def arrays_of(tensors):
+    """Their values, float64."""
+    return [tensor.numpy().astype(np.float64) for tensor in tensors]
 
 
 class Sgd:
@@ -53,54 +57,32 @@ class AdamW:
         return w - rate * DECAY * w - rate * mean / (deviation + 1e-8)
 
 
-def train(name, steps=3):
-    """Steps on Σ (w - 1)² / 2 of two layers; yields (group, name, before, after) for each step.
-
-    The gradient is w - 1, so that the oracle needs nothing from Paddle but the first weights. The
-    rate is halved before the last step.
-    """
-    paddle.seed(3)
-    groups = {"backbone": paddle.nn.Linear(5, 4), "hash_layer": paddle.nn.Linear(4, 3)}
-    schedule = halving_schedule(RATE, steps - 1)
-    optimizer = build_optimizer(
-        name,
-        groups["backbone"].parameters(),
-        groups["hash_layer"].parameters(),
-        schedule,
-        MOMENTUM,
-        DECAY,
-    )
-    tensors = [t for layer in groups.values() for t in layer.parameters()]
-    rows = []
-    for epoch in range(1, steps + 1):
-        rate = start_epoch(schedule, epoch)
-        sum((0.5 * (w - 1) ** 2).sum() for w in tensors).backward()
-        before = [w.numpy().astype(np.float64) for w in tensors]
-        optimizer.step()
-        optimizer.clear_grad()
-        after = [w.numpy().astype(np.float64) for w in tensors]
-        rows.append((rate, before, after))
-    factors = [FACTORS[group] for group, layer in groups.items() for _ in layer.parameters()]
-    return factors, rows
-
-
 @pytest.mark.parametrize(("name", "rule"), [("SGD", Sgd), ("RMSProp", RmsProp), ("AdamW", AdamW)])
 def test_three_steps_follow_the_formula_with_ten_times_the_rate_in_the_hash_layer(name, rule):
-    factors, rows = train(name)
-    assert factors == [1, 1, 10, 10]
-    for place, factor in enumerate(factors):
-        oracle = rule()
-        w = rows[0][1][place]
-        for rate, before, after in rows:
-            w = oracle.step(w, w - 1, factor * rate)
-            moved, expected = after[place] - before[place], w - before[place]
-            np.testing.assert_allclose(moved, expected, rtol=1e-3, atol=2e-7)
-            np.testing.assert_allclose(after[place], w, rtol=1e-5, atol=1e-6)
-
-
-def test_the_rate_of_a_step_is_the_schedule_s():
-    _, rows = train("SGD")
-    assert [rate for rate, _, _ in rows] == [RATE, RATE, RATE / 2]
+    """On Σ (w - 1)² / 2, so that the oracle needs nothing from Paddle but the first weights."""
+    paddle.seed(3)
+    layers = [paddle.nn.Linear(5, 4).parameters(), paddle.nn.Linear(4, 3).parameters()]
+    schedule = halving_schedule(RATE, 2)
+    optimizer = build_optimizer(name, *layers, schedule, MOMENTUM, DECAY)
+    tensors = [*layers[0], *layers[1]]
+    expected, rules = [arrays_of(tensors), *([None] * 3)], [rule() for _ in tensors]
+    for epoch, rate in ((1, RATE), (2, RATE), (3, RATE / 2)):
+        assert start_epoch(schedule, epoch) == rate
+        sum((0.5 * (w - 1) ** 2).sum() for w in tensors).backward()
+        before = arrays_of(tensors)
+        optimizer.step()
+        optimizer.clear_grad()
+        expected[epoch] = [
+            oracle.step(w, w - 1, factor * rate)
+            for oracle, w, factor in zip(rules, expected[epoch - 1], (1, 1, 10, 10))
+        ]
+        for found, wanted, start in zip(arrays_of(tensors), expected[epoch], before):
+            np.testing.assert_allclose(found - start, wanted - start, rtol=1e-3, atol=2e-7)
+            np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    kind = type(optimizer).__name__
+    kept = [*OPTIMIZER_SLOTS[kind], *OPTIMIZER_SCALARS.get(kind, ())]
+    names = {f"{tensor.name}_{slot}_0" for tensor in tensors for slot in kept}
+    assert optimizer.state_dict().keys() == {*names, "LR_Scheduler"}
 
 
 def test_decay_pulls_on_biases_too_and_without_a_gradient():

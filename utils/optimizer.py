@@ -12,6 +12,8 @@ OPTIMIZER_SLOTS = {
     "AdamW": ("moment1", "moment2"),
 }
 """What each of Paddle's optimizers keeps for a parameter, of its shape, as its state names it."""
+OPTIMIZER_SCALARS = {"AdamW": ("beta1_pow_acc", "beta2_pow_acc")}
+"""What it keeps beside them for each parameter: one number each."""
 
 
 def build_optimizer(

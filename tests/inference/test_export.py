@@ -1,25 +1,27 @@
-"""Exported models: the same codes as the network, refused where they are not whole; infer.py."""
+"""Encoder backends and exported models: the network's codes; refused where they are not whole."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
 import yaml
-from PIL import Image
+from helpers import COCO_LITE
+from small_network import SmallHashNet, values
 
-from models.normalization import PictureNormalization
+from models import HashNet
+from models.layers import Normalize
 from utils.codes import pack_codes
-from utils.datasets.transforms import CenterCrop
-from utils.inference.backends import DygraphCoder, ExportedCoder, InferenceCoder
+from utils.datasets.images import open_image
+from utils.datasets.transforms import build_transform
+from utils.inference import export
+from utils.inference.encoder import DygraphBackend, ExportedBackend, InferenceBackend
 from utils.inference.export import Record, read_exported, write_exported
-from utils.inference.predictor import Machine
+from utils.inference.predictor import Predictor, PredictorOptions
 from utils.system.errors import UserError
-
-ROOT = Path(__file__).resolve().parents[2]
-CODER_KINDS = [("float", "z"), ("float", "codes"), ("uint8", "z"), ("uint8", "codes")]
+from utils.system.runtime import usable_gpus
 
 
 def record_of(takes: str = "float", gives: str = "z", **rest) -> Record:
@@ -30,46 +32,37 @@ def record_of(takes: str = "float", gives: str = "z", **rest) -> Record:
 
 
 @pytest.fixture(scope="module")
-def network(hashnet):
-    """HashNet for 16 bits, fitted to pictures so that its codes differ, and back as it was."""
-    import paddle
-
-    from models.initialization import initialize_from_data
-
-    before = {name: value.clone() for name, value in hashnet.state_dict().items()}
-    paddle.seed(3)
-    first = pixels_of(sorted((ROOT / "datasets/coco_lite/train2014").iterdir())[:16])
-    initialize_from_data(hashnet, PictureNormalization()(paddle.to_tensor(first)))
-    yield hashnet
-    hashnet.set_state_dict(before)
+def network(weights_16):
+    """HashNet for 16 bits, fitted to images so that its codes differ."""
+    network = HashNet(16)
+    network.load_weights(weights_16)
+    network.eval()
+    return network
 
 
 def pixels_of(paths) -> np.ndarray:
-    """What the evaluation transform makes of picture files: [n, 224, 224, 3] uint8."""
-    transform = CenterCrop(256, 224)
-    return np.stack([transform(Image.open(path).convert("RGB")) for path in paths])
+    """What the evaluation transform makes of image files: [n, 224, 224, 3] uint8."""
+    transform = build_transform("short_side", 256, 224)
+    return np.stack([transform(open_image(path)) for path in paths])
 
 
-def z_of(network, pictures: np.ndarray) -> np.ndarray:
+@paddle.no_grad()
+def z_of(network, images: np.ndarray) -> np.ndarray:
     """The network's own z, [n, 16]."""
-    import paddle
-
-    with paddle.no_grad():
-        return network(PictureNormalization()(paddle.to_tensor(pictures))).numpy()
+    return network(Normalize()(paddle.to_tensor(images))).numpy()
 
 
 @pytest.fixture(scope="module")
 def drawn(network):
-    """All pictures of coco_lite, and the network's z of them."""
-    pictures = pixels_of(sorted((ROOT / "datasets/coco_lite").rglob("*.jpg")))
-    return pictures, z_of(network, pictures)
+    """Some images of coco_lite, and the network's z of them."""
+    images = pixels_of(sorted(COCO_LITE.rglob("*.jpg"))[::8])
+    return images, z_of(network, images)
 
 
 @pytest.fixture(scope="module")
 def model(network, scratch):
     """A folder with an exported model of floats and z."""
     folder = scratch / "exported"
-    folder.mkdir()
     written = write_exported(network, record_of(), folder)
     assert sorted(folder.iterdir()) == sorted(written), "nothing else is left there"
     return folder
@@ -80,30 +73,19 @@ def bits_differing(codes: np.ndarray, z: np.ndarray) -> np.ndarray:
     return np.unpackbits(codes, axis=1) != (z >= 0)
 
 
-def assert_as_the_network(network, pictures: np.ndarray, z: np.ndarray, model: Path) -> None:
+def assert_as_the_network(network, images: np.ndarray, z: np.ndarray, model: Path) -> None:
     """z within 1e-4 of the largest; codes equal wherever |z| is above that."""
-    from utils.inference.predictor import Predictor
-
     program, _ = read_exported(model, 16)
-    predictor = Predictor(program, Machine())
     near = 1e-4 * np.abs(z).max()
-    found = predictor(z_input(pictures))
-    assert found.shape == z.shape and np.abs(found - z).max() < near
-    for coder in (ExportedCoder(program, "float", "z", Machine()), inference_coder(network)):
-        with coder:
-            wrong = bits_differing(coder(pictures), z)
-        assert not wrong[np.abs(z) > near].any()
-
-
-def z_input(pictures: np.ndarray) -> np.ndarray:
-    """Normalised pictures, by the definition: [n, 3, h, w] float32."""
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-    return ((pictures / 255 - mean) / std).transpose(0, 3, 1, 2).astype(np.float32)
-
-
-def inference_coder(network, precision: str = "fp32") -> InferenceCoder:
-    """The network through Paddle Inference."""
-    return InferenceCoder(network, 224, Machine(precision=precision))
+    normalized = ((images / 255 - mean) / std).transpose(0, 3, 1, 2).astype(np.float32)
+    found = Predictor(program, PredictorOptions())(normalized)
+    assert found.shape == z.shape and np.abs(found - z).max() < near
+    exported = ExportedBackend(program, "float", "z", PredictorOptions())
+    for backend in (exported, InferenceBackend(network, 224, PredictorOptions())):
+        with backend:
+            wrong = bits_differing(backend(images), z)
+        assert not wrong[np.abs(z) > near].any()
 
 
 def test_the_exported_model_gives_the_network_s_z_and_codes(network, drawn, model):
@@ -116,111 +98,98 @@ def test_so_it_does_for_real_photos(network, model, real_data):
     assert_as_the_network(network, photos, z_of(network, photos), model)
 
 
-@pytest.mark.parametrize(("takes", "gives"), CODER_KINDS)
+@pytest.mark.parametrize(("takes", "gives"), [("float", "codes"), ("uint8", "z")])
 def test_every_kind_of_input_and_output_gives_the_same_codes(
     network, drawn, tmp_path, takes, gives
 ):
-    pictures, z = drawn[0][:5], drawn[1][:5]
+    images, z = drawn[0][:5], drawn[1][:5]
     write_exported(network, record_of(takes, gives), tmp_path)
     program, record = read_exported(tmp_path, 16)
     assert (record.input, record.output) == (takes, gives)
-    coder = ExportedCoder(program, takes, gives, Machine())
+    backend = ExportedBackend(program, takes, gives, PredictorOptions())
     for size in (5, 1, 3):
-        np.testing.assert_array_equal(coder(pictures[:size]), pack_codes(z[:size]))
+        np.testing.assert_array_equal(backend(images[:size]), pack_codes(z[:size]))
 
 
 def test_bfloat16_differs_in_few_bits_and_says_so(network, drawn):
-    import paddle
-
     if not paddle.base.core.supports_bfloat16():
         pytest.skip("this CPU has no bfloat16")
-    pictures, z = drawn[0][:48], drawn[1][:48]
-    coder = inference_coder(network, "bf16")
-    with coder:
-        wrong = bits_differing(coder(pictures), z)
-    assert coder.precision == "bf16"
+    images, z = drawn
+    backend = InferenceBackend(network, 224, PredictorOptions(precision="bf16"))
+    with backend:
+        wrong = bits_differing(backend(images), z)
+    assert backend.precision == "bf16"
     assert wrong.mean() < 0.03
     assert not wrong[np.abs(z) > 0.1 * np.abs(z).max()].any()
 
 
-def test_the_coders_leave_the_network_as_it_was(network):
-    before = {name: value.numpy().copy() for name, value in network.state_dict().items()}
+def test_the_backends_leave_the_network_and_what_it_computes_as_they_were(network, drawn):
+    images, before = drawn[0][:2], values(network)
+    z = z_of(network, images)
     for training in (True, False):
         network.train() if training else network.eval()
-        for coder in (DygraphCoder(network), inference_coder(network)):
-            with coder:
-                coder(np.zeros((1, 224, 224, 3), np.uint8))
+        inference = InferenceBackend(network, 224, PredictorOptions())
+        for backend in (DygraphBackend(network), inference):
+            with backend:
+                backend(images)
             assert {layer.training for layer in network.sublayers(include_self=True)} == {training}
-    for name, value in network.state_dict().items():
-        np.testing.assert_array_equal(value.numpy(), before[name])
+    for name, value in values(network).items():
+        np.testing.assert_array_equal(value, before[name])
+    np.testing.assert_array_equal(z_of(network, images), z)
 
 
-def test_what_is_computed_after_a_run_is_the_same_to_the_bit(network, drawn):
-    pictures = drawn[0][:10]
-    before = z_of(network, pictures)
-    coder = inference_coder(network)
-    with coder:
-        coder(pictures)
-    np.testing.assert_array_equal(z_of(network, pictures), before)
+def test_the_inference_backend_takes_the_weights_of_the_moment():
+    network, images = SmallHashNet(16), np.zeros((2, 63, 63, 3), np.uint8)
+    backend = InferenceBackend(network, 63, PredictorOptions())
+    for value in (1e6, -1e6):
+        network.classifier_plus[-1].bias.set_value(paddle.full([16], value))
+        with backend:
+            assert (backend(images) == (255 if value > 0 else 0)).all()
 
 
-def test_the_inference_coder_takes_the_weights_of_the_moment(network, drawn):
-    pictures = drawn[0][:2]
-    coder = inference_coder(network)
-    bias = network.classifier_plus[-1].bias
-    with coder:
-        before = coder(pictures)
-    bias.set_value(bias + 1e6)
-    try:
-        with coder:
-            assert (coder(pictures) == 255).all()
-    finally:
-        bias.set_value(bias - 1e6)
-    assert (before != 255).any()
-
-
+@pytest.mark.skipif(usable_gpus() > 0, reason="this machine has a GPU")
 @pytest.mark.parametrize(
-    ("machine", "message"),
+    ("options", "message"),
     [
-        (Machine(use_gpu=True), "--use-gpu True: Paddle finds no GPU"),
-        (Machine(use_tensorrt=True), "--use-tensorrt True: TensorRT needs a GPU"),
-        (Machine(precision="fp16"), "--precision fp16: needs a GPU"),
-        (Machine(precision="bf16", use_mkldnn=False), "--precision bf16: needs oneDNN"),
+        ({"use_gpu": True}, "--use-gpu True: Paddle finds no GPU"),
+        ({"use_tensorrt": True}, "--use-tensorrt True: TensorRT needs a GPU"),
+        ({"precision": "fp16"}, "--precision fp16: needs a GPU"),
+        ({"precision": "bf16", "use_mkldnn": False}, "--precision bf16: needs oneDNN"),
     ],
 )
-def test_what_the_machine_cannot_do_is_one_clear_error(machine, message):
-    from utils.system.runtime import usable_gpus
-
-    if usable_gpus():
-        pytest.skip("this machine has a GPU")
+def test_what_the_machine_cannot_do_is_one_clear_error(options, message):
     with pytest.raises(UserError, match=message):
-        machine.check()
+        PredictorOptions(**options).check()
 
 
 @pytest.fixture()
-def copied(model, tmp_path):
-    """A copy of the exported model, to be damaged."""
-    return Path(shutil.copytree(model, tmp_path / "model"))
+def small(tmp_path):
+    """An exported model of the small network, to be damaged."""
+    write_exported(SmallHashNet(16), record_of(resize_size=64, crop_size=63), tmp_path)
+    read_exported(tmp_path, 16)
+    return tmp_path
 
 
-def test_a_model_of_other_bits_is_missing_and_those_there_are_named(copied):
+def test_a_model_of_other_bits_is_missing_and_those_there_are_named(small):
     with pytest.raises(UserError, match=r"inference_32\.yaml: missing; .*holds inference_16"):
-        read_exported(copied, 32)
+        read_exported(small, 32)
 
 
-def test_files_that_do_not_belong_together_are_refused(copied):
-    parameters = copied / "inference_16.pdiparams"
+def test_files_that_do_not_belong_together_are_refused(small):
+    parameters = small / "inference_16.pdiparams"
     parameters.write_bytes(parameters.read_bytes()[:-1] + b"?")
     with pytest.raises(UserError, match=r"inference_16\.pdiparams: is not what .*export it again"):
-        read_exported(copied, 16)
+        read_exported(small, 16)
 
 
-def test_a_program_of_another_version_is_refused(copied):
+def test_a_program_of_another_version_is_refused_and_not_left_by_an_export(small):
     other = {".json": ".pdmodel", ".pdmodel": ".json"}
-    (program,) = (p for p in copied.iterdir() if p.suffix in other)
-    program.rename(program.with_suffix(other[program.suffix]))
+    (program,) = (p for p in small.iterdir() if p.suffix in other)
+    renamed = program.rename(program.with_suffix(other[program.suffix]))
     with pytest.raises(UserError, match=r"says nothing of inference_16"):
-        read_exported(copied, 16)
+        read_exported(small, 16)
+    write_exported(SmallHashNet(16), record_of(), small)
+    assert program.is_file() and not renamed.exists()
 
 
 @pytest.mark.parametrize(
@@ -228,27 +197,26 @@ def test_a_program_of_another_version_is_refused(copied):
     [
         ({"bit": "16"}, r"bit: expected int, found '16'"),
         ({"bit": 32}, r"is of 32 bits, --bit 16"),
-        ({"input": "text"}, r"unknown input or output"),
+        ({"input": "text"}, r"unknown input, output or resize"),
         ({"resize": None}, r"resize: expected str, found None"),
+        ({"crop_size": 0}, r"sizes that cannot be"),
         ({"files_sha256": 5}, r"says nothing of"),
     ],
 )
-def test_a_damaged_record_is_told(copied, change, message):
-    path = copied / "inference_16.yaml"
+def test_a_damaged_record_is_told(small, change, message):
+    path = small / "inference_16.yaml"
     record = {**yaml.safe_load(path.read_text(encoding="utf-8")), **change}
     path.write_text(yaml.safe_dump(record), encoding="utf-8")
     with pytest.raises(UserError, match=message):
-        read_exported(copied, 16)
+        read_exported(small, 16)
 
 
-def test_an_export_that_breaks_off_leaves_the_earlier_model(network, copied, monkeypatch):
-    from utils.inference import export as exported
-
+def test_an_export_that_breaks_off_leaves_the_earlier_model(small, monkeypatch):
     def break_off(*_):
         raise OSError(28, "No space left on device")
 
-    before = {path.name: path.read_bytes() for path in copied.iterdir()}
-    monkeypatch.setattr(exported, "write_program", break_off)
+    before = {path.name: path.read_bytes() for path in small.iterdir()}
+    monkeypatch.setattr(export, "write_program", break_off)
     with pytest.raises(UserError, match="No space left on device"):
-        write_exported(network, record_of("uint8", "codes"), copied)
-    assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
+        write_exported(SmallHashNet(16), record_of("uint8", "codes"), small)
+    assert {path.name: path.read_bytes() for path in small.iterdir()} == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,155 +10,151 @@ import pytest
 from PIL import Image
 
 from utils.codes import pack_codes
-from utils.datasets import Split, loose_pictures, own_rows
-from utils.datasets.images import PictureArray, PictureFiles
-from utils.search import find_pictures, known_labels, search
+from utils.config import Config
+from utils.datasets import Split, unlisted_images
+from utils.datasets.images import ImageFiles
+from utils.datasets.loader import LoaderOptions
+from utils.datasets.transforms import build_transform
+from utils.inference.encoder import Encoder
+from utils.search import find_images, known_labels, run_search, search
 from utils.search.contact_sheet import FRAME_COLOURS, GAP, draw_contact_sheet
-from utils.search.report import report_search
 from utils.system.errors import UserError
+from utils.system.logger import log_to_console
 
 SIGNS = np.array([[1] * 8, [1] * 7 + [-1], [-1] * 8, [1] * 8], dtype=np.float32)
+CODES = pack_codes(SIGNS)
 LABELS = np.array([[1, 0], [0, 1], [1, 1], [0, 0]], dtype=np.uint8)
 
 
 @pytest.fixture()
 def database(tmp_path):
-    """Four picture files with 8-bit codes `SIGNS`."""
-    paths = [tmp_path / "pictures" / f"{number}.png" for number in range(4)]
+    """Four image files, each of one red, with 8-bit codes `CODES`."""
+    paths = [tmp_path / "images" / f"{number}.png" for number in range(4)]
     paths[0].parent.mkdir()
     for number, path in enumerate(paths):
         Image.new("RGB", (40, 30), (80 * number, 0, 0)).save(path)
-    return Split("database", PictureFiles([str(p) for p in paths], "list"), LABELS, {})
+    return Split("database", ImageFiles([str(p) for p in paths], "list"), LABELS, {})
 
 
-def test_matches_stand_by_distance_and_then_by_row(database):
-    codes = pack_codes(SIGNS)
-    ((first, second, third),) = search(codes[:1], [LABELS[0]], codes, database, 3)
-    assert [(m.rank, m.distance, m.row) for m in (first, second, third)] == [
-        (1, 0, 0),
-        (2, 0, 3),
-        (3, 1, 1),
-    ]
-    assert [m.relevant for m in (first, second, third)] == [True, False, False]
-    assert first.picture == database.pictures.name(0)
-    assert first.as_dict() == {
+def test_matches_stand_by_distance_and_then_by_index(database):
+    (matches,) = search(CODES[:1], [LABELS[0]], CODES, database, 3)
+    found = [(m.rank, m.distance, m.index, m.relevant) for m in matches]
+    assert found == [(1, 0, 0, True), (2, 0, 3, False), (3, 1, 1, False)]
+    assert matches[0].image == database.images.name(0)
+    assert matches[0].as_dict() == {
         "rank": 1,
         "distance": 0,
         "row": 0,
-        "picture": database.pictures.name(0),
+        "picture": database.images.name(0),
         "relevant": True,
     }
 
 
 def test_relevance_of_a_query_without_known_labels_is_not_known(database):
-    codes = pack_codes(SIGNS)
-    known, unknown = search(codes[:2], [LABELS[2], None], codes, database, 99)
+    known, unknown = search(CODES[:2], [LABELS[2], None], CODES, database, 99)
     assert [m.relevant for m in unknown] == [None] * 4
-    assert {m.row: m.relevant for m in known} == {0: True, 1: True, 2: True, 3: False}
+    assert {m.index: m.relevant for m in known} == {0: True, 1: True, 2: True, 3: False}
+
+
+def test_of_a_database_with_images_left_out_the_list_s_index_is_told(database):
+    (matches,) = search(CODES[3:], [None], CODES[1:], database.subset(np.arange(1, 4)), 1)
+    assert (matches[0].index, matches[0].image) == (3, database.images.name(3))
 
 
 def test_codes_of_another_database_are_refused(database):
-    with pytest.raises(UserError, match="3 database codes for 4 pictures"):
-        search(pack_codes(SIGNS[:1]), [None], pack_codes(SIGNS[:3]), database, 1)
+    with pytest.raises(UserError, match="3 database codes for 4 images"):
+        search(CODES[:1], [None], CODES[:3], database, 1)
 
 
 def test_names_stand_for_files_and_folders(tmp_path, database):
-    folder = tmp_path / "pictures"
-    (folder / "notes.txt").write_text("no picture", encoding="utf-8")
-    found = find_pictures([str(folder / "3.png"), str(folder)])
+    folder = tmp_path / "images"
+    (folder / "notes.txt").write_text("no image", encoding="utf-8")
+    found = find_images([str(folder / "3.png"), str(folder)])
     assert found == [folder / f"{name}.png" for name in (3, 0, 1, 2, 3)]
-    with pytest.raises(UserError, match="missing"):
-        find_pictures([str(folder / "9.png")])
+    with pytest.raises(UserError, match=r"9\.png: the image is missing"):
+        find_images([str(folder / "9.png")])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no picture"):
-        find_pictures([str(tmp_path / "empty")])
+    with pytest.raises(UserError, match="holds no image"):
+        find_images([str(tmp_path / "empty")])
 
 
-def test_labels_are_known_for_pictures_of_the_lists(tmp_path, database, monkeypatch):
+def test_labels_are_known_for_images_of_the_lists(tmp_path, database, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the same file by another spelling of its path
     stranger = tmp_path / "1.png"
     Image.new("RGB", (8, 8)).save(stranger)
-    found = known_labels([Path("pictures/1.png"), stranger], [database])
+    found = known_labels([Path("images/1.png"), stranger], [database])
     np.testing.assert_array_equal(found[0], LABELS[1])
     assert found[1] is None
 
 
-def test_own_rows_finds_queries_that_stand_in_the_database(database):
-    path = Path(database.pictures.name(2))
-    other_spelling = f"{path.parent}/./{path.name}"
-    names = [other_spelling, "elsewhere.png", database.pictures.name(0)]
-    queries = Split("test", PictureFiles(names, "list"), LABELS[:3], {})
-    np.testing.assert_array_equal(own_rows(queries, database), [2, -1, 0])
+class Reds:
+    """A backend that knows the database's codes by the images' red."""
+
+    precision = "fp32"
+
+    def __enter__(self): ...
+
+    def __exit__(self, *error): ...
+
+    def __call__(self, images):
+        return CODES[images[:, 0, 0, 0] // 80]
 
 
-def test_a_report_has_table_kept_lines_copy_and_sheet(tmp_path, database):
-    query = Path(database.pictures.name(0))
-    codes = pack_codes(SIGNS)
-    (matches,) = search(codes[:1], [LABELS[0]], codes, database, 4)
-    lines: list[str] = []
-    output = tmp_path / "output"
-    sheet = report_search(
-        0, loose_pictures([query], "--img"), matches, database, output, lines.append
-    )
-    assert lines[0] == f"Query: {query}"
-    assert lines[2].split() == ["1", "0", str(query), "shares", "a", "label"]
+def ask(database, folder, *queries, skip_bad=False):
+    """A search for images of the database, by their indices; returns what is found, in JSON."""
+    log_to_console(json=False)
+    transform = build_transform("short_side", 30, 24)
+    encoder = Encoder(Reds(), transform, 2, LoaderOptions(skip_bad=skip_bad), {})
+    config = replace(Config(), bit=8, topk=4, save_path=str(folder))
+    images = unlisted_images([Path(database.images.name(index)) for index in queries], "--img")
+    return run_search(config, encoder, images, database, database, folder / "codes.npy")
+
+
+def test_a_search_leaves_table_kept_lines_copy_and_sheet(tmp_path, database, capsys):
+    query, output = database.images.name(0), tmp_path / "output"
+    (answer,) = ask(database, output, 0)
+    said = capsys.readouterr().out
+    lines = said.splitlines()
+    table = lines.index(f"Query: {query}") + 2
+    assert lines[table].split() == ["1", "0", query, "shares", "a", "label"]
     assert "----- Predicted Hamm_min: 0.0" in lines
     assert f"----- Found Matched Pic: {query}" in lines
     assert f"----- Save Matched Pic in: {output / '0.png'}" in lines
-    assert (output / "0.png").read_bytes() == query.read_bytes()
-    assert sheet == output / "search_0.jpg" and Image.open(sheet).format == "JPEG"
+    assert (output / "0.png").read_bytes() == Path(query).read_bytes()
+    assert answer["query"] == query and answer["sheet"] == str(output / "search_0.jpg")
+    assert Image.open(answer["sheet"]).format == "JPEG"
+    assert [match["row"] for match in answer["matches"]] == [0, 3, 1, 2]
+    assert f"{output / 'codes.npy'} is not there yet" in said
+    again = ask(database, output, 0, 2)
+    assert again[0]["matches"] == answer["matches"]
+    assert [Path(each["sheet"]).name for each in again] == ["search_1_0.jpg", "search_2_2.jpg"]
+    assert f"Database codes: 4 read from {output / 'codes.npy'}" in capsys.readouterr().out
 
 
-def test_a_copy_into_the_picture_folder_leaves_the_picture_as_it_is(database):
-    path = Path(database.pictures.name(1))
-    before = path.read_bytes()
-    assert database.pictures.copy(1, path.parent) == path
-    assert path.read_bytes() == before
-
-
-def test_a_copy_leaves_another_file_of_that_name_alone(tmp_path, database):
-    mine = tmp_path / "output/1.png"
-    mine.parent.mkdir()
-    mine.write_bytes(b"mine")
-    copy = database.pictures.copy(1, mine.parent)
-    assert copy == mine.with_name("1_2.png") and mine.read_bytes() == b"mine"
-    assert copy.read_bytes() == Path(database.pictures.name(1)).read_bytes()
-    assert database.pictures.copy(1, mine.parent) == copy, "a second copy is the same file"
-
-
-def test_pictures_in_memory_are_copied_as_png(tmp_path):
-    pixels = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
-    copy = PictureArray(pixels, ["cifar10/0.png", "cifar10/1.png"]).copy(1, tmp_path)
-    assert copy == tmp_path / "1.png"
-    np.testing.assert_array_equal(np.asarray(Image.open(copy)), pixels[1])
+def test_an_image_found_that_cannot_be_read_any_more(tmp_path, database, capsys):
+    output, gone = tmp_path / "output", database.images.name(0)
+    ask(database, output, 3)
+    (output / "0.png").unlink()
+    Path(gone).write_text("no image any more", encoding="utf-8")
+    with pytest.raises(UserError, match=r"0\.png: not an image"):
+        ask(database, output, 3)
+    capsys.readouterr()
+    (answer,) = ask(database, output, 3, skip_bad=True)
+    said = capsys.readouterr().out
+    assert [match["row"] for match in answer["matches"]] == [0, 3, 1, 2]
+    assert f"Not shown: {gone}: not an image" in said and "Save Matched Pic" not in said
+    assert Path(answer["sheet"]).is_file() and not (output / "0.png").exists()
 
 
 @pytest.mark.parametrize("count", [1, 5, 6, 12])
 def test_frames_on_the_sheet_tell_relevance(count):
-    picture = Image.new("RGB", (50, 80), (0, 0, 255))
+    image = Image.new("RGB", (50, 80), (0, 0, 255))
     relevant = [(True, False, None)[place % 3] for place in range(count)]
-    found = [(picture, f"{place}. distance 3", known) for place, known in enumerate(relevant)]
-    sheet = draw_contact_sheet(picture, "a name much longer than the picture is wide" * 3, found)
+    found = [(image, f"{place}. distance 3", known) for place, known in enumerate(relevant)]
+    sheet = draw_contact_sheet(image, "a name much longer than the image is wide" * 3, found)
     pixels = np.asarray(sheet)
-    for known in set(relevant):
-        assert (pixels == FRAME_COLOURS[known]).all(-1).any()
-    if count == 1:
-        assert not (pixels == FRAME_COLOURS[False]).all(-1).any()
+    for known in FRAME_COLOURS:
+        there = (pixels == FRAME_COLOURS[known]).all(-1).any()
+        assert there == (known in relevant or known is None)  # the query's own frame is grey
     assert (pixels[:GAP] == 255).all() and (pixels[-GAP:] == 255).all()
     assert (pixels[:, -GAP:] == 255).all(), "a tile sticks out of the sheet"
-
-
-def test_a_picture_found_that_cannot_be_read_any_more(tmp_path, database):
-    query = Path(database.pictures.name(0))
-    codes = pack_codes(SIGNS)
-    (matches,) = search(codes[3:], [None], codes, database, 2)
-    assert [match.row for match in matches] == [0, 3]
-    asked = loose_pictures([Path(database.pictures.name(3))], "--img")
-    query.write_text("no picture any more", encoding="utf-8")
-    with pytest.raises(UserError, match=r"0\.png: not a picture"):
-        report_search(0, asked, matches, database, tmp_path / "output", print)
-    lines: list[str] = []
-    sheet = report_search(0, asked, matches, database, tmp_path / "output", lines.append, True)
-    assert sheet.is_file() and not (tmp_path / "output/0.png").exists()
-    assert any(line.startswith(f"Not shown: {query}: not a picture") for line in lines)
-    assert not any("Save Matched Pic" in line for line in lines)

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import pytest
-
-HERE = Path(__file__).resolve().parents[1]
+from helpers import succeed
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
-def test_killed_trainings_go_on_from_a_whole_state_and_end_as_an_unbroken_one(run):
-    paths = {"PYTHONPATH": f"{HERE.parent}:{HERE}"}
+def test_killed_trainings_go_on_from_a_whole_state_and_end_as_an_unbroken_one():
     flags = ["--kills", "12", "--epochs", "12", "--seconds", "1.2"]
-    result = run("tests/kill_training.py", *flags, environment=paths)
-    assert result.returncode == 0, result.stdout + result.stderr
-    report = json.loads(result.stdout.splitlines()[-1])
+    report = json.loads(succeed("tests/kill_training.py", *flags).splitlines()[-1])
     assert report["kills"] == 12 and report["trainings ended"] >= 1
     assert report["states loaded"] >= 3

@@ -10,87 +10,110 @@ import signal
 import numpy as np
 import paddle
 import pytest
-from kill_training import arguments_of, draw_data_set
-from small_training import draw_weights, run_small
+from small_training import arguments_of, run_small
 
-from utils.config import TRAIN_COMMAND, parse_config
-from utils.inference import encoder
+from utils import engine
+from utils.config import TRAIN_COMMAND, Config, parse_config
+from utils.datasets.loader import BatchLoader
 from utils.system.errors import UserError
-from utils.system.state_files import read_state
-from utils.training import checkpoint, trainer
-from utils.training import common as parts
+from utils.system.state_files import read_state, read_training_state, write_training_state
+from utils.training import trainer
+from utils.training.resume import change_of_ranks, differences, samples_per_step
 
 EPOCHS, STEPS = 4, 3
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """A drawn data set and first weights: three steps an epoch."""
-    folder = tmp_path_factory.mktemp("data")
-    draw_data_set(folder)
-    draw_weights(folder / "first.pdparams")
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def small_networks(monkeypatch):
-    """What `run_small` sets is put back."""
-    monkeypatch.setattr(parts, "HashNet", parts.HashNet)
-
-
 def train(data, output, *more, epochs=EPOCHS):
     """A training in this process; returns its exit status."""
-    arguments = arguments_of(data, output, epochs, True, "--debug-steps", "1", *more)
+    arguments = arguments_of(data, output, epochs, True, "--debug-steps", "1", *map(str, more))
     return run_small(parse_config(TRAIN_COMMAND, arguments))
 
 
 def resume(data, output, *more, **rest):
     """Goes on from `output/last_8`."""
-    return train(data, output, "--resume", str(output / "last_8"), *more, **rest)
+    return train(data, output, "--resume", output / "last_8", *more, **rest)
+
+
+def log_of(output):
+    """The training's log."""
+    return (output / "train/log_8.txt").read_text(encoding="utf-8")
+
+
+def epochs_of(output):
+    """The lines of the metrics file."""
+    text = (output / "train/metrics_8.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def state_of(output):
+    """The newest state: its arrays, by part and name, and its record."""
+    parts, record, _ = read_training_state(output / "last_8.npz")
+    return {f"{part} {name}": parts[part][name] for part in parts for name in parts[part]}, record
 
 
 @pytest.fixture(scope="module")
-def whole(data, tmp_path_factory):
+def whole(small_data, tmp_path_factory):
     """Output folder of four epochs in one go."""
     output = tmp_path_factory.mktemp("whole")
-    assert train(data, output) == 0
+    assert train(small_data, output) == 0
     return output
 
 
+@pytest.fixture()
+def copy(whole, tmp_path):
+    """A copy of that folder."""
+    return shutil.copytree(whole, tmp_path / "copy")
+
+
+def files_of(output):
+    """The bytes of all weights and states."""
+    paths = (*output.glob("*.pd*"), *output.glob("*.npz"))
+    return {path.name: path.read_bytes() for path in paths}
+
+
 def assert_same_end(output, whole, best=True):
-    for prefix in ("last_8", "weights_8") if best else ("last_8",):
-        for ending in (".pdparams", ".pdopt"):
-            name = prefix + ending
-            found, expected = (read_state(f / name, "a state") for f in (output, whole))
-            assert found.keys() == expected.keys()
-            for key, value in expected.items():
-                np.testing.assert_array_equal(found[key], value, err_msg=f"{name}: {key}")
-    found, expected = (read_state(f / "last_8.pdstates", "a state") for f in (output, whole))
-    assert not best or found["progress"] == expected["progress"]
-    for key, value in expected["bank"].items():
-        np.testing.assert_array_equal(found["bank"][key], value)
-    assert final_loss(output) == final_loss(whole)
+    """The same state and, unless the evaluations were others, the same best weights."""
+    (found, record), (expected, record_of_whole) = state_of(output), state_of(whole)
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+    assert epochs_of(output)[-1]["loss"] == epochs_of(whole)[-1]["loss"]
+    if best:
+        assert record["progress"] == record_of_whole["progress"]
+        for name in ("weights_8.pdparams", "weights_8.pdopt"):
+            saved, _ = read_state(output / name, "a state")
+            for key, array in read_state(whole / name, "a state")[0].items():
+                np.testing.assert_array_equal(saved[key], array, err_msg=f"{name}: {key}")
 
 
-def final_loss(output):
-    """The mean loss of the last epoch in the metrics file."""
-    text = (output / "train/metrics_8.jsonl").read_text(encoding="utf-8")
-    return json.loads(text.splitlines()[-1])["loss"]
+FLAGS = [
+    ["--num-workers", "2"],
+    ["--optimizer", "RMSProp", "--learning-rate", "0.001"],
+    ["--optimizer", "AdamW"],
+    ["--sampling", "replicate"],
+]
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_two_epochs_and_two_more_are_four(data, whole, tmp_path, workers):
-    assert train(data, tmp_path, "--num-workers", workers, epochs=2) == 0
-    assert resume(data, tmp_path, "--num-workers", workers) == 0
-    assert_same_end(tmp_path, whole, best=False)  # after its last epoch it was evaluated, too
-    log = (tmp_path / "train/log_8.txt").read_text(encoding="utf-8")
+@pytest.mark.parametrize("flags", FLAGS)
+def test_two_epochs_and_two_more_are_four(small_data, tmp_path, flags):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert train(small_data, whole, *flags, "--num-workers", "0") == 0
+    assert train(small_data, cut, *flags, epochs=2) == 0
+    shutil.copytree(cut, tmp_path / "weights alone")
+    assert resume(small_data, cut, *flags) == 0
+    assert_same_end(cut, whole, best=False)  # after its last epoch it was evaluated, too
+    log = log_of(cut)
     assert log.index("HashNet[ 1/2]") < log.index("from epoch 3.") < log.index("HashNet[ 4/4]")
-    lines = (tmp_path / "train/metrics_8.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4]
+    assert [row["epoch"] for row in epochs_of(cut)] == [1, 2, 3, 4]
+    # The test could not fail if optimizer and bank had no effect.
+    begin = ["--pretrained", tmp_path / "weights alone/last_8.npz", "--last-epoch", "2"]
+    assert train(small_data, tmp_path / "weights alone", *flags, *begin) == 0
+    assert log_of(tmp_path / "weights alone").count("Start training from epoch 3.") == 1
+    assert epochs_of(tmp_path / "weights alone")[-1]["loss"] != epochs_of(whole)[-1]["loss"]
 
 
 def send_at_call(monkeypatch, owner, name, number, calls=1):
-    """Sends SIGTERM to this process in the `calls`-th call of a function."""
+    """Sends a signal to this process in the `calls`-th call of a function."""
     function, count = getattr(owner, name), iter(range(1, 10**6))
 
     def call(*arguments, **rest):
@@ -102,75 +125,81 @@ def send_at_call(monkeypatch, owner, name, number, calls=1):
 
 
 @pytest.mark.parametrize("step", range(EPOCHS * STEPS))
-def test_stopped_at_any_step_it_goes_on_exactly_there(data, whole, tmp_path, monkeypatch, step):
+def test_stopped_at_any_step_it_goes_on_exactly_there(
+    small_data, whole, tmp_path, monkeypatch, step
+):
     number = (signal.SIGTERM, signal.SIGINT)[step % 2]
     with monkeypatch.context() as patch:
-        send_at_call(patch, trainer, "derived_seed", number, step + 1)  # each step draws a seed
-        assert train(data, tmp_path) == 128 + number
-    log = (tmp_path / "train/log_8.txt").read_text(encoding="utf-8")
+        send_at_call(patch, BatchLoader, "dropout_seed", number, step + 1)  # once in each step
+        assert train(small_data, tmp_path) == 128 + number
+    log = log_of(tmp_path)
     assert f"Epoch[{step // STEPS + 1:03d}/004], Step[{step % STEPS:04d}/0003]" in log
     assert f"Step[{(step + 1) % STEPS:04d}/0003]" not in log.splitlines()[-3]
-    assert f"--resume {tmp_path}/last_8" in log.splitlines()[-1]
-    assert resume(data, tmp_path) == 0
+    assert f"--resume {tmp_path}/last_8.npz" in log.splitlines()[-1]
+    assert resume(small_data, tmp_path) == 0
     assert_same_end(tmp_path, whole)
 
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_stopped_in_the_evaluation_it_begins_again_with_the_evaluation(
-    data, whole, tmp_path, monkeypatch, times
+    small_data, whole, tmp_path, monkeypatch, times
 ):
     stop = train
     for _ in range(times):
         with monkeypatch.context() as patch:
-            send_at_call(patch, encoder, "progress", signal.SIGTERM)
-            assert stop(data, tmp_path) == 143
-        log = (tmp_path / "train/log_8.txt").read_text(encoding="utf-8")
-        assert "Stopped in epoch 3 after 3 of 3 steps" in log.splitlines()[-2]
+            send_at_call(patch, engine, "encode", signal.SIGTERM)
+            assert stop(small_data, tmp_path) == 143
+        assert "Stopped in epoch 3 after 3 of 3 steps" in log_of(tmp_path).splitlines()[-2]
         stop = resume
     assert not (tmp_path / "weights_8.pdparams").exists()
-    assert resume(data, tmp_path) == 0
+    assert resume(small_data, tmp_path, epochs=3) == 0  # takes no step before it saves
+    assert resume(small_data, tmp_path) == 0
     assert_same_end(tmp_path, whole)
 
 
-@pytest.mark.parametrize("file", [1, 2, 3])
-def test_a_signal_while_the_state_is_saved_waits_for_it(data, whole, tmp_path, monkeypatch, file):
+@pytest.mark.parametrize(("owner", "name", "call"), [(np, "savez", 1), (paddle, "save", 2)])
+def test_a_signal_while_something_is_saved_waits_for_it(
+    small_data, whole, tmp_path, monkeypatch, owner, name, call
+):
     with monkeypatch.context() as patch:
-        send_at_call(patch, paddle, "save", signal.SIGTERM, file)
-        assert train(data, tmp_path) == 143
-    assert read_state(tmp_path / "last_8.pdstates", "a state")["progress"]["epoch"] == 1
-    assert resume(data, tmp_path) == 0
+        send_at_call(patch, owner, name, signal.SIGTERM, call)
+        assert train(small_data, tmp_path) == 143
+    progress = state_of(tmp_path)[1]["progress"]
+    assert (progress["epoch"], progress["step"]) == ({"savez": 1, "save": 3}[name], 0)
+    assert resume(small_data, tmp_path) == 0
     assert_same_end(tmp_path, whole)
 
 
-def test_stopped_before_the_first_step_nothing_is_saved(data, tmp_path, monkeypatch):
-    send_at_call(monkeypatch, trainer, "continuation_scale", signal.SIGINT)
-    assert train(data, tmp_path) == 130
-    assert not list(tmp_path.glob("*.pd*"))
-    last = (tmp_path / "train/log_8.txt").read_text(encoding="utf-8").splitlines()[-1]
-    assert "To go on: python " in last and "--resume" not in last
-
-
-def test_the_handlers_of_signals_are_put_back(data, tmp_path):
+def test_stopped_before_the_first_step_nothing_is_saved(small_data, tmp_path, monkeypatch):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    train(data, tmp_path, epochs=1)
+    send_at_call(monkeypatch, trainer, "continuation_scale", signal.SIGINT)
+    assert train(small_data, tmp_path) == 130
+    assert not files_of(tmp_path)
+    last = log_of(tmp_path).splitlines()[-1]
+    assert "To go on: python " in last and "--resume" not in last
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-def copy_of(whole, tmp_path):
-    """The unbroken training's output in another folder."""
-    return shutil.copytree(whole, tmp_path / "copy")
+def test_other_images_a_step_begin_the_epoch_anew(small_data, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        send_at_call(patch, BatchLoader, "dropout_seed", signal.SIGTERM, STEPS + 2)
+        train(small_data, tmp_path)
+    assert resume(small_data, tmp_path, "--batch-size", "8", "--force-resume") == 0
+    log = log_of(tmp_path)
+    assert "batch_size is 8, the saved training had 4" in log
+    assert "Epoch 2 begins anew: its 2 steps were of 4 images, now a step has 8" in log
+    assert log.count("Start training from epoch 2.") == 1
+    assert [row["pictures"] for row in epochs_of(tmp_path)] == [12] * EPOCHS
 
 
-def test_other_settings_and_lists_are_an_error_that_names_them_all(data, whole, tmp_path):
-    output = copy_of(whole, tmp_path)
-    lists = tmp_path / "lists"
-    shutil.copytree(data, lists)
+def test_other_settings_and_lists_are_an_error_that_names_them_all(small_data, copy, tmp_path):
+    lists = shutil.copytree(small_data, tmp_path / "lists")
     rows = (lists / "train.txt").read_text(encoding="utf-8").splitlines(keepends=True)
     (lists / "train.txt").write_text("".join(reversed(rows)), encoding="utf-8")
-    other = ["--seed", "5", "--alpha", "0.2", "--list-path", str(lists)]
-    before = {path.name: path.read_bytes() for path in output.glob("last_8*")}
+    other = ["--seed", "5", "--alpha", "0.2", "--list-path", lists]
+    before = files_of(copy)
     with pytest.raises(UserError) as error:
-        resume(data, output, *other, epochs=5)
+        resume(small_data, copy, *other, epochs=5)
     for words in (
         "seed is 5, the saved training had 2000",
         "alpha is 0.2, the saved training had 0.1",
@@ -179,51 +208,229 @@ def test_other_settings_and_lists_are_an_error_that_names_them_all(data, whole, 
     ):
         assert words in str(error.value)
     assert "\n" not in str(error.value)
-    assert {path.name: path.read_bytes() for path in output.glob("last_8*")} == before
-    assert resume(data, output, *other, "--force_resume", epochs=5) == 0
-    log = (output / "train/log_8.txt").read_text(encoding="utf-8")
-    assert "Another setting than before: seed is 5, the saved training had 2000" in log
+    assert files_of(copy) == before
+    assert resume(small_data, copy, *other, "--force_resume", epochs=5) == 0
+    assert "Another setting than before: seed is 5, the saved training had 2000" in log_of(copy)
 
 
-def test_another_folder_of_the_same_pictures_and_lists_is_the_same_training(data, whole, tmp_path):
-    output = copy_of(whole, tmp_path)
-    shutil.copytree(data, tmp_path / "elsewhere")
-    folder = tmp_path / "elsewhere"
-    assert resume(data, output, "--dataset", str(folder), "--data-path", str(folder)) == 0
+def test_the_same_images_and_lists_elsewhere_are_the_same_training(small_data, copy, tmp_path):
+    folder = shutil.copytree(small_data, tmp_path / "elsewhere")
+    (copy / "weights_8.pdparams").unlink()
+    assert resume(small_data, copy, "--dataset", folder, "--data-path", folder, epochs=5) == 0
+    assert "weights_8.pdparams is not there: the best MAP is sought anew" in log_of(copy)
+    assert (copy / "weights_8.pdparams").is_file()
 
 
-def test_a_state_of_the_published_code_goes_on_after_last_epoch(data, whole, tmp_path):
-    output = copy_of(whole, tmp_path)
-    (output / "last_8.pdstates").unlink()
-    assert resume(data, output, "--last_epoch", "3") == 0
-    log = (output / "train/log_8.txt").read_text(encoding="utf-8")
-    assert log.count("Start training from epoch 4.") == 1
-
-
-def test_weights_ruined_by_the_last_step_are_not_saved(data, tmp_path):
+def test_weights_ruined_by_the_last_step_are_not_saved(small_data, tmp_path):
     once = ["--batch-size", "12", "--learning-rate", "1e39", "--eval-epoch", "9"]
     with pytest.raises(UserError, match=r"infinite or no number: nothing is saved"):
-        train(data, tmp_path, *once, epochs=2)
-    assert not list(tmp_path.glob("*.pd*"))
+        train(small_data, tmp_path, *once, epochs=2)
+    assert not files_of(tmp_path)
 
 
-def test_a_loss_that_is_not_finite_leaves_the_last_good_state(data, whole, tmp_path):
-    output = copy_of(whole, tmp_path)
-    before = {path.name: path.read_bytes() for path in output.glob("*.pd*")}
+def test_a_loss_that_is_not_finite_leaves_the_last_good_state(small_data, copy):
+    before = files_of(copy)
     ruin = ["--learning-rate", "1e38", "--force_resume"]
     with pytest.raises(UserError, match=r"the loss is (nan|inf) at step [12] of this epoch"):
-        resume(data, output, *ruin, epochs=6)
-    assert {path.name: path.read_bytes() for path in output.glob("*.pd*")} == before
+        resume(small_data, copy, *ruin, epochs=6)
+    assert files_of(copy) == before
 
 
-def test_the_state_loads_while_its_files_are_being_renamed(data, whole, tmp_path):
-    output = copy_of(whole, tmp_path)
-    assert resume(data, output, epochs=5) == 0  # a later state; its first two files are in place
-    for ending in (".pdopt", ".pdparams", ".pdstates"):
-        shutil.copy(output / f"last_8{ending}", output / f".last_8.next{ending}")
-        shutil.copy(whole / f"last_8{ending}", output)
-    assert checkpoint.saved_settings(str(output / "last_8"))["epoch"] == 5
-    (output / ".last_8.next.pdopt").replace(output / "last_8.pdopt")
-    assert resume(data, output, epochs=6) == 0
-    lines = (output / "train/metrics_8.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
+# The published format: weights and optimizer, and --last-epoch.
+
+
+@pytest.fixture()
+def published(whole, tmp_path):
+    """Two files as the published code writes them; their prefix."""
+    for ending in (".pdparams", ".pdopt"):
+        shutil.copy(whole / f"weights_8{ending}", tmp_path / f"old_8{ending}")
+    return tmp_path / "old_8"
+
+
+@pytest.mark.parametrize("ending", ["", ".pdparams"])
+def test_a_state_of_the_published_code_goes_on_after_last_epoch(
+    small_data, whole, published, tmp_path, ending
+):
+    begin = ["--resume", f"{published}{ending}"]
+    with pytest.raises(UserError, match=r"old_8\.npz: missing; --last-epoch N says how many"):
+        train(small_data, tmp_path, *begin)
+    assert train(small_data, tmp_path, *begin, "--last_epoch", "3") == 0
+    assert log_of(tmp_path).count("Start training from epoch 4.") == 1
+    expected, _ = read_state(whole / "weights_8.pdopt", "a state")
+    assert state_of(tmp_path)[0].keys() == state_of(whole)[0].keys()
+    assert expected.keys() == read_state(tmp_path / "weights_8.pdopt", "a state")[0].keys()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.clear(), r"old_8\.pdopt: not the state of Momentum"),
+        (lambda state: state.update({"linear_0.b_0_velocity_0": [[1], [1, 2]]}), "linear_0.b_0"),
+        (lambda state: state.update({"linear_0.b_0_velocity_0": np.zeros(12, "U9")}), "_0.b_0"),
+    ],
+)
+def test_what_is_no_optimizer_s_state_is_told(small_data, published, tmp_path, change, message):
+    path = published.with_suffix(".pdopt")
+    state, _ = read_state(path, "a state")
+    change(state)
+    paddle.save(state, str(path))
+    with pytest.raises(UserError, match=message):
+        train(small_data, tmp_path, "--resume", published, "--last-epoch", "3")
+    path.unlink()
+    with pytest.raises(UserError, match=r"old_8\.pdopt: missing"):
+        train(small_data, tmp_path, "--resume", published, "--last-epoch", "3")
+
+
+# States that are not of this training, or of none.
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--bit", "16"], r"last_8\.npz: weights for 8 bits, --bit 16 was asked for"),
+        (["--optimizer", "AdamW"], "optimizer is AdamW, the saved training had SGD"),
+        (["--optimizer", "AdamW", "--force-resume"], r"last_8\.npz: not the state of AdamW"),
+        (["--last-epoch", "3"], r"--last-epoch 3: .*last_8\.npz says 4 epochs"),
+    ],
+)
+def test_a_state_of_another_training_is_refused(small_data, copy, flags, message):
+    with pytest.raises(UserError, match=message):
+        resume(small_data, copy, *flags, epochs=5)
+
+
+def test_a_state_of_another_number_of_images_is_refused(small_data, copy, tmp_path):
+    lists = shutil.copytree(small_data, tmp_path / "lists")
+    with (lists / "train.txt").open("a", encoding="utf-8") as file:
+        file.write("test0.png 1 0 0\n")
+    with pytest.raises(UserError, match=r"last_8\.npz: codes is \[12, 8\].* \[13, 8\]"):
+        resume(small_data, copy, "--list-path", lists, "--force-resume", epochs=5)
+
+
+def other_progress(**values):
+    """Changes a state's progress."""
+    return lambda parts, record: record["progress"].update(values)
+
+
+def other_settings(**values):
+    """Changes the settings that a state was trained with."""
+    return lambda parts, record: record["settings"].update(values)
+
+
+HUGE = 10**400  # JSON has such numbers, floats have not
+ODD = [
+    (lambda parts, record: parts["network"].pop("features.0.bias"), "missing: features.0.bias"),
+    (lambda parts, record: parts["network"].update(fc=np.zeros(1)), "unknown: fc"),
+    (lambda parts, record: parts.pop("network"), "'network'"),
+    (lambda parts, record: parts.pop("bank_0"), "'bank_0'"),
+    (lambda parts, record: parts["bank_0"].pop("codes"), "missing: codes"),
+    (lambda parts, record: parts["optimizer"].clear(), "'optimizer'"),
+    (lambda parts, record: parts["optimizer"].popitem(), "not the state of Momentum"),
+    (lambda parts, record: record.pop("progress"), "'progress'"),
+    (lambda parts, record: record.update(progress=5), "not a training state"),
+    (lambda parts, record: record.update(settings=None), "not a training state"),
+    (other_progress(epoch=-1), "whole numbers from 0"),
+    (other_progress(step=1.5), "whole numbers from 0"),
+    (other_progress(epochs=1), "unexpected keyword"),
+    (other_progress(losses=[1.0]), "does not fit together"),
+    (other_progress(losses=[HUGE], counts=[4]), "not a training state"),
+    (other_progress(best_map=float("nan")), "does not fit together"),
+    (other_settings(batch_size="4"), "batch_size"),
+    (other_settings(batch_size=HUGE, ranks=2), "batch_size"),
+    (other_settings(learning_rate=None), "learning_rate"),
+    (other_settings(sampling=None), "sampling"),
+    (other_settings(ranks=-1), "ranks"),
+    (other_settings(data=[]), "data"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), ODD)
+def test_what_is_no_training_s_state_is_told(small_data, copy, change, message):
+    path = copy / "last_8.npz"
+    parts, record, _ = read_training_state(path)
+    change(parts, record)
+    write_training_state(path, parts, record)
+    with pytest.raises(UserError, match=message) as error:
+        resume(small_data, copy, epochs=5)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("read", [["--resume"], ["--eval", "--pretrained"]])
+def test_a_damaged_state_is_told(small_data, copy, read):
+    path = copy / "last_8.npz"
+    content = path.read_bytes()
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    for damaged in (content[:middle], flipped, b"", b"text"):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"last_8\.npz: not a training state"):
+            train(small_data, copy, *read, copy / "last_8", epochs=5)
+    path.unlink()
+    with pytest.raises(UserError, match=r"last_8\.(npz|pdparams): missing"):
+        train(small_data, copy, *read, copy / "last_8", epochs=5)
+
+
+# What counts as another training, and what does not.
+
+SAVED = {
+    **Config().settings(),
+    "ranks": 1,
+    "data": {"train list": "aa", "test list": "bb", "database list": "cc"},
+}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"learning_rate": 0.5},
+        {"seed": 1},
+        {"batch_size": 32},
+        {"optimizer": "AdamW"},
+        {"weight_decay": 0.0},
+        {"crop_size": 200},
+        {"fast_decode": True},
+        {"step_continuation": 5},
+        {"topK": 100},
+        {"exclude_self": True},
+        {"amp": True},
+    ],
+)
+def test_a_setting_that_decides_what_is_computed_counts(settings):
+    ((name, value),) = settings.items()
+    expected = [f"{name} is {value}, the saved training had {SAVED[name]}"]
+    assert differences(SAVED, {**SAVED, **settings}) == expected
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"epoch": 300},
+        {"data_path": "elsewhere", "dataset": "a copy", "output_dir": "elsewhere"},
+        {"num_workers": 7, "device": "cpu", "cpu_threads": 3},
+        {"cache_dir": "cache", "on_bad_image": "skip"},
+        {"debug_steps": 1, "save_epoch": 5, "eval_epoch": 5},
+        {"resume": "output/last_64", "backbone_weights": "none"},
+        {"sampling": "replicate"},
+        {"ranks": 2},
+        {"ranks": 2, "sampling": "replicate"},
+        {"ranks": 2, "batch_size": 32},
+    ],
+)
+def test_the_machine_and_how_long_and_how_often_do_not_count(settings):
+    assert differences(SAVED, {**SAVED, **settings}) == []
+
+
+def test_between_several_ranks_another_sampling_counts_and_of_one_rank_it_is_the_same():
+    shard = {**SAVED, "ranks": 2}
+    replicate = {**shard, "sampling": "replicate"}
+    (difference,) = differences(shard, replicate)
+    assert difference == "sampling is replicate, the saved training had shard"
+    assert differences(replicate, SAVED) == []
+    assert differences(replicate, {**replicate, "batch_size": 32}) != []
+    assert differences(shard, {**shard, "ranks": 4, "batch_size": 32}) == []
+    assert samples_per_step(shard) == 128 and samples_per_step(replicate) == 64
+
+
+def test_another_number_of_ranks_is_told_with_what_it_changes():
+    assert change_of_ranks(SAVED, {**SAVED, "sampling": "replicate"}) is None
+    said = change_of_ranks(SAVED, {**SAVED, "ranks": 2})
+    assert "images a step 64 → 128, base rate 0.001 → 0.002" in said

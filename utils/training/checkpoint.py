@@ -101,11 +101,7 @@ class CheckpointSaver:
             parts = {"network": _arrays(network), "optimizer": _arrays(optimizer)}
             for rank, bank in enumerate(banks):
                 parts[f"bank_{rank}"] = bank
-            record = {
-                "progress": asdict(progress),
-                "settings": self._settings,
-                "schedule": optimizer["LR_Scheduler"],
-            }
+            record = {"progress": asdict(progress), "settings": self._settings}
             write_training_state(self._paths.last, parts, record)
         self.newest = progress
 
@@ -162,9 +158,9 @@ def _bytes_of(layer: paddle.nn.Layer) -> int:
 
 
 def _arrays(state: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The tensors of a state as arrays."""
+    """The tensors of a state as arrays; what was loaded is one already, until a step is taken."""
     arrays = {}
     for name, value in state.items():
-        if isinstance(value, paddle.Tensor):
-            arrays[name] = value.numpy()
+        if isinstance(value, (paddle.Tensor, np.ndarray)):
+            arrays[name] = np.asarray(value)
     return arrays

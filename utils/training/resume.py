@@ -14,7 +14,7 @@ from models import HashNet
 from utils.config import Config
 from utils.loss import HashNetLoss
 from utils.lr_scheduler import scaled_learning_rate
-from utils.optimizer import OPTIMIZER_SLOTS
+from utils.optimizer import OPTIMIZER_SCALARS, OPTIMIZER_SLOTS
 from utils.system import distributed
 from utils.system.errors import UserError
 from utils.system.state_files import (
@@ -74,19 +74,19 @@ def resume(
         for name in ("batch_size", "learning_rate", "sampling", "ranks", "data"):
             if type(saved[name]) is not type(settings[name]):
                 raise ValueError(name)
-        schedule = {"last_epoch": int(record["schedule"]["last_epoch"])}
-        schedule["last_lr"] = float(record["schedule"]["last_lr"])
+        if not (0 < saved["batch_size"] < 1 << 31 and 0 < saved["ranks"] < 1 << 31):
+            raise ValueError("batch_size or ranks")
         rank = distributed.rank()
         bank = parts.get(f"bank_{rank}", parts["bank_0"])
         state, kept = parts["network"], parts["optimizer"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: not a training state: {error!r} is wrong or missing") from error
     if config.last_epoch not in (0, progress.epoch):
         raise UserError(f"--last-epoch {config.last_epoch}: {path} says {progress.epoch} epochs")
     _compare(saved, settings, config)
-    assign_strictly(network, state, str(path))
+    network.set_weights(state, path)
     assign_strictly(criterion, bank, str(path))
-    _restore_optimizer(optimizer, network, {**kept, "LR_Scheduler": schedule}, path)
+    _restore_optimizer(optimizer, network, kept, path)
     _log.info(f"----- Resume: Load model, optimizer and state from {path}")
     if progress.step and samples_per_step(saved) != samples_per_step(settings):
         _log.warning(
@@ -110,7 +110,7 @@ def _resume_weights(
             f"{path.with_suffix(TRAINING)}: missing; --last-epoch N says how many epochs were "
             f"trained, where only {path.name} and its {OPTIMIZER} are there"
         )
-    assign_strictly(network, read_state(path, "a file of trained weights")[0], str(path))
+    network.set_weights(read_state(path, "a file of trained weights")[0], path)
     optimizer_path = path.with_suffix(OPTIMIZER)
     state, _ = read_state(optimizer_path, "a file of the optimizer's state")
     _restore_optimizer(optimizer, network, state, optimizer_path)
@@ -136,19 +136,23 @@ def _restore_optimizer(
     state: dict[str, Any],
     path: Path,
 ) -> None:
-    # Paddle itself would notice a missing entry at the first step, and a surplus one never.
+    # Paddle itself would notice a missing entry at the first step, and a surplus one never. The
+    # schedule's part is not read: the rate depends on the epoch alone.
     kind = type(optimizer).__name__
+    scalars = OPTIMIZER_SCALARS.get(kind, ())
+    restored = {"LR_Scheduler": optimizer.state_dict()["LR_Scheduler"]}
     for parameter in network.parameters():
-        for slot in OPTIMIZER_SLOTS[kind]:
+        for slot in (*OPTIMIZER_SLOTS[kind], *scalars):
             name = f"{parameter.name}_{slot}_0"
-            if np.shape(state.get(name)) != tuple(parameter.shape):
+            array, shape = state.get(name), (1,) if slot in scalars else tuple(parameter.shape)
+            is_real = isinstance(array, np.ndarray) and array.dtype.kind == "f"
+            if not is_real or array.shape != shape:
                 raise UserError(
                     f"{path}: not the state of {kind} for this network: no {name} of the shape "
-                    f"{list(parameter.shape)} in it"
+                    f"{list(shape)} in it"
                 )
-    if "LR_Scheduler" not in state:
-        raise UserError(f"{path}: not an optimizer's state: no LR_Scheduler in it")
-    optimizer.set_state_dict(state)
+            restored[name] = array.astype(np.float32)
+    optimizer.set_state_dict(restored)
 
 
 def _compare(saved: dict[str, Any], settings: dict[str, Any], config: Config) -> None:

@@ -1,0 +1,146 @@
+"""What tests share: running commands, small images, short lists."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+COCO_LITE = REPOSITORY / "datasets/coco_lite"
+SMALL_IMAGES = ["--crop-size", "96", "--resize-size", "100"]
+SMALL_TRAINING = "tests/small_training.py"
+FOR_TESTS = {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])}
+"""What programs of tests/ need; the commands find all they need themselves."""
+
+
+def _start(script, arguments) -> dict:
+    program = script if script in ("-c", "-m") else str(REPOSITORY / script)
+    uses_tests = any("tests/" in str(word) for word in (script, *arguments))
+    return {
+        "args": [sys.executable, program, *map(str, arguments)],
+        "text": True,
+        "encoding": "utf-8",
+        # Two commands run at a time, and ranks share the cores.
+        "env": {**os.environ, "OMP_NUM_THREADS": "1", **(FOR_TESTS if uses_tests else {})},
+    }
+
+
+def run_script(script, *arguments, cwd=REPOSITORY, timeout=300, environment=None):
+    """Runs `python script arguments…` to its end.
+
+    Args:
+        script: relative to the repository's root, or '-c' or '-m'.
+        arguments: the command line; each becomes text.
+        cwd: where it runs.
+        timeout: seconds until it is ended and `subprocess.TimeoutExpired` is raised.
+        environment: variables set beside those of this process, and one thread for maths.
+
+    Returns:
+        The completed process: `returncode`, and `stdout` and `stderr` as text.
+    """
+    start = _start(script, arguments)
+    start["env"].update(environment or {})
+    return subprocess.run(**start, cwd=cwd, timeout=timeout, capture_output=True, check=False)
+
+
+def succeed(script, *arguments, **rest) -> str:
+    """Runs a command that must end well; returns what it says on stdout."""
+    result = run_script(script, *arguments, **rest)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def fail(script, *arguments, **rest) -> str:
+    """Runs a command that must end with status 2 and one line on stderr; returns the line."""
+    result = run_script(script, *arguments, **rest)
+    assert result.returncode == 2, result.stdout + result.stderr
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@contextlib.contextmanager
+def running(script, *arguments) -> Iterator[subprocess.Popen]:
+    """A command in a group of processes of its own, which ends with the block."""
+    job = subprocess.Popen(
+        **_start(script, arguments),
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield job
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(job.pid, signal.SIGKILL)
+        job.communicate()
+
+
+def read_until(job: subprocess.Popen, pattern: str) -> None:
+    """Reads what a command says, to the line that the pattern is in."""
+    said = []
+    for line in job.stdout:
+        said.append(line)
+        if re.search(pattern, line):
+            return
+    raise AssertionError("".join(said) + job.stderr.read())
+
+
+def members_of(group: int, command: str = "") -> list[int]:
+    """The processes left of a group that have a word in their command lines (Linux)."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            ours = int(fields[2]) == group and fields[0] != "Z"
+            if ours and command in (entry / "cmdline").read_text():
+                found.append(int(entry.name))
+    return sorted(found)
+
+
+def all_have_ended(group: int) -> bool:
+    """Whether no process of a group is left, within some seconds: a killed one ends by and by."""
+    deadline = time.monotonic() + 20
+    while members_of(group) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not members_of(group)
+
+
+def drawn_image(width: int, height: int, seed: int = 0) -> Image.Image:
+    """An image of random pixels, RGB."""
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def write_data_set(folder: Path, rows: int = 10, num_class: int = 3) -> Path:
+    """Writes `rows` small images and the list `train.txt` of them; returns the list."""
+    rng = np.random.default_rng(rows)
+    lines = []
+    for row in range(rows):
+        drawn_image(48, 40, seed=row).save(folder / f"picture {row}.png")
+        labels = " ".join(str(bit) for bit in rng.integers(0, 2, num_class))
+        lines.append(f"picture {row}.png {labels}\n")
+    path = folder / "train.txt"
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+def shorten_lists(folder: Path, **rows: int) -> Path:
+    """Writes the first rows of coco_lite's lists to a new folder; returns it."""
+    folder.mkdir(parents=True)
+    for split in ("train", "test", "database"):
+        lines = (REPOSITORY / f"data/coco_lite/{split}.txt").read_text(encoding="utf-8")
+        kept = lines.splitlines(keepends=True)[: rows.get(split)]
+        (folder / f"{split}.txt").write_text("".join(kept), encoding="utf-8")
+    return folder
