@@ -6,47 +6,53 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
-from utils.system.errors import UserError, first_line, run_command
-from utils.system.runtime import start_paddle
+from utils.config.parser import Parser  # noqa: E402
+from utils.system.errors import UserError, run_command  # noqa: E402
+from utils.system.files import atomic_write, open_untrusted  # noqa: E402
+from utils.system.runtime import setup_paddle  # noqa: E402
 
-DEFAULT_OUTPUT = Path(__file__).resolve().parent.parent / "models/AlexNet_pretrained.pdparams"
+MAX_WEIGHTS = 1 << 32
+"""Bytes of a weights file, at most; torchvision's has 244 MB."""
 
 
 def read_torch_weights(path: Path) -> dict:
     """Reads a `.pth` state dict as NumPy arrays; nothing but weights is unpickled."""
-    if not path.is_file():
-        raise UserError(f"{path}: missing; expected torchvision's AlexNet, alexnet-owt-*.pth")
     try:
         import torch
     except ModuleNotFoundError as error:
         raise UserError(
             "this conversion needs PyTorch, once: pip install torch (the CPU build will do)"
         ) from error
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+    hint = "expected torchvision's AlexNet, alexnet-owt-*.pth"
+    with open_untrusted(path, "a PyTorch state dict", MAX_WEIGHTS, hint) as file:
+        state = torch.load(file, map_location="cpu", weights_only=True)
         return {name: tensor.float().numpy() for name, tensor in state.items()}
-    except Exception as error:  # torch's unpickler raises many kinds
-        raise UserError(f"{path}: not a PyTorch state dict: {first_line(error)}") from error
 
 
-def main() -> int:
-    """Converts one file."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_arguments() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = Parser(description=__doc__)
+    output = ROOT / "models/AlexNet_pretrained.pdparams"
     parser.add_argument("source", type=Path, help="torchvision's alexnet-owt-*.pth")
-    parser.add_argument(
-        "output", type=Path, nargs="?", default=DEFAULT_OUTPUT, help="default: %(default)s"
-    )
-    arguments = parser.parse_args()
-    start_paddle()
+    parser.add_argument("output", type=Path, nargs="?", default=output, help="default: %(default)s")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Converts one file."""
+    arguments = parse_arguments()
+    setup_paddle()
+    import paddle
+
     from models.pretrained import from_torchvision
-    from utils.system.state_files import write_state
 
     state = from_torchvision(read_torch_weights(arguments.source))
-    write_state(arguments.output, state)
+    with atomic_write(arguments.output) as temporary:
+        paddle.save(state, str(temporary))
     print(f"{len(state)} arrays of {arguments.source} written to {arguments.output}")
-    return 0
 
 
 if __name__ == "__main__":

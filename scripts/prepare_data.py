@@ -1,13 +1,14 @@
 """Makes the lists of a data set: `python scripts/prepare_data.py KIND --help`.
 
-A list line is a picture's path below the picture folder and its 0/1 labels; a data set is a folder
-with a card, dataset.yaml, and the lists train.txt, test.txt (the queries) and database.txt.
+A list line is an image's path below the image folder and its 0/1 labels; a data set is a folder
+with dataset.yaml and the lists train.txt, test.txt (the queries) and database.txt.
 
 examples:
-  python scripts/prepare_data.py folder my_pictures
+  python scripts/prepare_data.py folder my_images
   python scripts/prepare_data.py import coco HashNet/caffe/data/coco
   python scripts/prepare_data.py coco datasets/COCO2014/annotations --split paper
   python scripts/prepare_data.py voc2012 datasets/VOC2012
+each ends with the commands that check the lists and train on them
 """
 
 from __future__ import annotations
@@ -19,28 +20,26 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from scripts.data_sets import coco, folder, released, voc  # noqa: E402
-from utils.config.command_line import Parser  # noqa: E402
+from scripts.prepare import coco, folder, import_lists, voc2012  # noqa: E402
+from utils.config.parser import Parser  # noqa: E402
 from utils.system.errors import run_command  # noqa: E402
 
-KINDS = {"folder": folder, "import": released, "coco": coco, "voc2012": voc}
+KINDS = {"folder": folder, "import": import_lists, "coco": coco, "voc2012": voc2012}
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
-    """Reads the command line; `run` of the result is the kind's function."""
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = Parser(description=__doc__, formatter_class=layout, allow_abbrev=False)
+    """Reads the command line; `run` of the result is the source's function."""
+    style = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+    parser = Parser(description=__doc__, **style)
     kinds = parser.add_subparsers(title="kinds", metavar="KIND", required=True)
-    for name, kind in KINDS.items():
-        kind_parser = kinds.add_parser(
-            name,
-            help=kind.__doc__.partition("\n")[0],
-            description=kind.__doc__,
-            formatter_class=layout,
-            allow_abbrev=False,
-        )
-        kind.add_arguments(kind_parser)
-        kind_parser.set_defaults(run=kind.run)
+    for name, source in KINDS.items():
+        text = source.__doc__
+        kind = kinds.add_parser(name, help=text.partition("\n")[0], description=text, **style)
+        source.add_arguments(kind)
+        where = "folder of the lists and dataset.yaml (default: in data/)"
+        kind.add_argument("--out", type=Path, help=where)
+        kind.add_argument("--force", action="store_true", help="write over lists that are there")
+        kind.set_defaults(run=source.run)
     return parser.parse_args(words)
 
 

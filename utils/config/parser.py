@@ -74,7 +74,7 @@ INFER_COMMAND = Command(
 )
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Takes each flag in `-` and in `_` spelling; a mistake is a `UserError`."""
 
     def parse_known_args(self, args=None, namespace=None):
@@ -98,7 +98,7 @@ def _flag(name: str) -> str:
 
 def build_parser(command: Command) -> argparse.ArgumentParser:
     """The command's parser, its flags in groups; what it parses holds only what was given."""
-    parser = _Parser(
+    parser = Parser(
         description=command.description,
         epilog=f"Each flag may be written with - or with _.\n\nexamples:\n{command.examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -21,6 +21,8 @@ MAX_FILE = 1 << 30
 """Bytes of an image file, at most."""
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
 """What is decoded. EPS is not, for one: Pillow would start another program on it."""
+IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+"""What tells images from other files of a folder."""
 
 # Of notes that a camera wrote wrongly and the like; what is wrong with the pixels is an error.
 warnings.filterwarnings("ignore", module=r"PIL\.")

@@ -17,13 +17,13 @@ from PIL import Image
 from utils.codes import nearest
 from utils.config import Config
 from utils.datasets import Split, unlisted_images
+from utils.datasets.images import IMAGE_ENDINGS
 from utils.inference.database import load_or_build
 from utils.inference.encoder import Encoder
 from utils.search.contact_sheet import draw_contact_sheet
 from utils.system.errors import UserError
 from utils.system.files import atomic_write, check_writable
 
-IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 BLANK = Image.new("RGB", (1, 1), (128, 128, 128))
 _SHARES = {True: "shares a label", False: "shares none", None: ""}
 _log = logging.getLogger(__name__)

@@ -1,1 +1,0 @@
-"""Making a data set's lists, and checking a data set."""

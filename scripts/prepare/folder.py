@@ -1,0 +1,100 @@
+"""Makes a data set of your own images: a folder with a sub-folder a class.
+
+  my_images/cat/1.jpg  my_images/cat/more/2.png  my_images/dog/a.jpg  …
+
+Every image below a class's folder belongs to that class. A tenth of each class becomes queries
+(--queries), the rest is the database, all of which is trained on unless --train asks for less.
+dataset.yaml names the image folder where it is; nothing is copied. Files that cannot be decoded,
+and files of the same bytes as another, are left out and named.
+
+example:
+  python scripts/prepare_data.py folder my_images
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from scripts.prepare.draws import add_draw_flags, draw_stratified, image_list, share
+from scripts.prepare.scan import Scanned, add_workers_flag, scan_files
+from scripts.prepare.summary import some
+from scripts.prepare.writing import DatasetFolder
+from utils.datasets.images import IMAGE_ENDINGS
+from utils.datasets.info import DATA_FOLDER, DatasetInfo
+from utils.system.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of this source."""
+    parser.add_argument("images", type=Path, help="the folder with a sub-folder a class")
+    add_draw_flags(parser, share, queries=0.1, train=1.0)
+    add_workers_flag(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Finds the images, draws the lists and writes them."""
+    root, queries, train = arguments.images, arguments.queries, arguments.train
+    name = root.resolve().name
+    folder = DatasetFolder(arguments.out or DATA_FOLDER / name, arguments.force, new_info=True)
+    found = _find_images(root)
+    scanned = scan_files([str(root / path) for path in found], arguments.workers)
+    paths = _usable(root, found, scanned)
+    folders = [path.split("/")[0] for path in paths]
+    classes = sorted(set(folders))
+    if len(classes) < 2:
+        raise UserError(f"{root}: only the class {classes[0]} has images that can be decoded")
+    labels = np.eye(len(classes), dtype=np.uint8)[[classes.index(name) for name in folders]]
+    images = image_list(str(root), paths, labels)
+    lists = draw_stratified(images, queries, train, arguments.seed)
+    if not len(lists["test"]):
+        raise UserError(f"{root}: no class has two images; one would be the query, one is found")
+    print(f"{len(classes)} classes: {some(classes)}")
+    provenance = (
+        f"{len(paths)} images in {len(classes)} folders, drawn with seed {arguments.seed} by "
+        f"scripts/prepare_data.py folder: {queries} of each class are queries, "
+        f"{train} of the others are trained on."
+    )
+    info = DatasetInfo(name, folder.path, len(classes), topK=-1, data_path="")
+    info = replace(info, classes=tuple(classes), provenance=provenance)
+    folder.write(info, lists, root)
+
+
+def _find_images(root: Path) -> list[str]:
+    """The files below the class folders that have an image's ending, as paths below `root`."""
+    if not root.is_dir():
+        raise UserError(f"{root}: the folder is missing")
+    files = [path for path in root.glob("*/**/*") if path.suffix.lower() in IMAGE_ENDINGS]
+    below = [path.relative_to(root) for path in files if not path.is_dir()]
+    visible = [path for path in below if not any(part.startswith(".") for part in path.parts)]
+    classes = {path.parts[0] for path in visible}
+    if len(classes) < 2:
+        raise UserError(
+            f"{root}: expected two sub-folders or more with images "
+            f"({', '.join(sorted(IMAGE_ENDINGS))}), a sub-folder a class; found {len(classes)}"
+        )
+    return sorted(path.as_posix() for path in visible)
+
+
+def _usable(root: Path, paths: Sequence[str], scanned: Sequence[Scanned]) -> list[str]:
+    """The images that can be decoded, each once: a copy of a query must not be trained on."""
+    good, bad, copies = [], [], []
+    first: dict[bytes, str] = {}
+    for path, found in zip(paths, scanned):
+        if found.fault:
+            bad.append(path)
+        elif first.setdefault(found.digest, path) != path:
+            copies.append(f"{path} = {first[found.digest]}")
+        else:
+            good.append(path)
+    if not good:
+        raise UserError(f"{root}: none of the {len(bad)} images can be decoded")
+    if bad:
+        print(f"left out, cannot be decoded: {some(bad)}")
+    if copies:
+        print(f"left out, the same bytes as another file: {some(copies)}")
+    return good

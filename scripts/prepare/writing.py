@@ -1,0 +1,127 @@
+"""A data set's folder: its dataset.yaml and its three lists, all of them or none."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from scripts.prepare.summary import as_lines, describe
+from utils.datasets.info import DATA_FOLDER, INFO_FILE, SPLITS, DatasetInfo, read_dataset_info
+from utils.datasets.lists import ImageList
+from utils.system.errors import UserError
+from utils.system.files import atomic_write, leaves_folder
+
+ROOT = DATA_FOLDER.parent
+IMAGENET_WEIGHTS = "models/AlexNet_pretrained.pdparams"
+LIST_NAMES = {split: f"{split}.txt" for split in SPLITS}
+
+
+class DatasetFolder:
+    """A folder that lists will be written to; made before long work, so that it is refused early.
+
+    Args:
+        path: the folder.
+        force: write over lists that are there; without it they are a `UserError`.
+        new_info: with `force`, write over a dataset.yaml too; else one that is there stays.
+    """
+
+    def __init__(self, path: Path, force: bool, new_info: bool = False):
+        self.path, self._info_file = path, path / INFO_FILE
+        kept = self._info_file.exists() and not new_info
+        self._kept = read_dataset_info(str(path.resolve())) if kept else None
+        names = self._kept.lists if kept else LIST_NAMES
+        self._lists = {split: path / names[split] for split in SPLITS}
+        for file in [*self._lists.values(), *([] if kept else [self._info_file])]:
+            if file.exists() and not force:
+                there = f"{file}: is there already"
+                raise UserError(f"{there}; --force writes over it, --out FOLDER writes elsewhere")
+
+    def write(
+        self, info: DatasetInfo, lists: Mapping[str, ImageList], images: Path | None = None
+    ) -> None:
+        """Writes the lists, and dataset.yaml unless it stays; says what they amount to.
+
+        Args:
+            info: what the data set is; its list names do not count.
+            lists: 'train', 'test' and 'database'.
+            images: where its images are, if not where `info` says.
+        """
+        contents = {self._lists[split]: as_text(lists[split]) for split in SPLITS}
+        if images:  # in the repository the path is relative to it
+            folder = images.resolve()
+            folder = folder.relative_to(ROOT) if ROOT in folder.parents else folder
+            info = replace(info, data_path=folder.as_posix())
+        if self._kept:
+            self._check_same_classes(info)
+        else:
+            contents = {self._info_file: _as_yaml(info), **contents}
+        for path in contents:
+            if path.exists() and not path.is_file():
+                raise UserError(f"{path}: cannot be written: it is no file")
+        with contextlib.ExitStack() as stack:
+            for path, content in contents.items():  # dataset.yaml first, so that it is moved last
+                stack.enter_context(atomic_write(path)).write_bytes(content)
+        print("\n".join(as_lines(describe(lists, info.classes))))
+        self._print_next_steps(images)
+
+    def _check_same_classes(self, info: DatasetInfo) -> None:
+        there = self._kept
+        other_classes = there.classes and info.classes and there.classes != info.classes
+        if there.kind != "list" or there.num_class != info.num_class or other_classes:
+            raise UserError(
+                f"{self._info_file}: it is another data set's ({there.name}, {there.num_class} "
+                "labels); --out FOLDER writes elsewhere"
+            )
+
+    def _print_next_steps(self, images: Path | None) -> None:
+        """The commands that check the data set and train on it, to be pasted."""
+        known = self.path.resolve().parent == DATA_FOLDER
+        words = ["--dataset", self.path.name if known else str(self.path)]
+        if images and self._kept and (ROOT / self._kept.data_path).resolve() != images.resolve():
+            words += ["--data-path", str(images)]
+        train = ["main_single_gpu.py", "--bit", "64", *words]
+        if random_weights := not (ROOT / IMAGENET_WEIGHTS).is_file():
+            train += ["--backbone-weights", "none"]
+        print(f"written to {self.path}; next:")
+        for script, *rest in (["scripts/check_data.py", *words], train):
+            path = script if Path.cwd() == ROOT else str(ROOT / script)
+            print(" ", shlex.join(["python", path, *rest]))
+        if random_weights:
+            print(
+                f"  (from random weights, since {IMAGENET_WEIGHTS} is not there; "
+                "with ImageNet weights it learns much better: see README)"
+            )
+
+
+def _as_yaml(info: DatasetInfo) -> bytes:
+    entries = {key: getattr(info, key) for key in ("name", "num_class", "topK", "data_path")}
+    entries |= {"lists": LIST_NAMES, "provenance": info.provenance}
+    if info.resize != DatasetInfo.resize:
+        entries["resize"] = info.resize
+    if info.classes:
+        entries["classes"] = list(info.classes)
+    return yaml.safe_dump(entries, sort_keys=False, allow_unicode=True, width=98).encode()
+
+
+def as_text(images: ImageList) -> bytes:
+    """A list file's content; a path that it cannot hold is a `UserError`."""
+    spaced = np.full((len(images), 2 * images.labels.shape[1]), ord(" "), np.uint8)
+    spaced[:, 1::2] = images.labels + ord("0")
+    lines = []
+    for path, labels in zip(images.paths, spaced):
+        outside = leaves_folder(path)
+        try:
+            if outside or path != path.strip() or "\n" in path or "\r" in path:
+                raise ValueError
+            lines.append(path.encode() + labels.tobytes() + b"\n")
+        except ValueError as error:
+            odd = "it has blanks around it, a line end, or is not UTF-8; rename it"
+            cause = "it leads out of the image folder" if outside else odd
+            raise UserError(f"{path!r}: this path cannot stand in a list: {cause}") from error
+    return b"".join(lines)
