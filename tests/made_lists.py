@@ -1,14 +1,21 @@
-"""Making lists in a test: the command in this process, and what it has written."""
+"""Making lists in a test: images to list, the command in this process, and what it has written."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from scripts.prepare_data import parse_arguments
 from utils.datasets.info import SPLITS
 from utils.datasets.lists import read_list
+
+
+def random_image(seed: int, width: int = 70, height: int = 66) -> Image.Image:
+    """An image of random pixels."""
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 def prepare(*words) -> None:
@@ -21,12 +28,13 @@ def lists_of(folder: Path, num_class: int = 80) -> dict[str, dict[str, tuple]]:
     """List → {path: the columns of its labels}."""
     found = {}
     for split in SPLITS:
-        rows = read_list(folder / f"{split}.txt", num_class)
-        found[split] = {p: tuple(np.flatnonzero(row)) for p, row in zip(rows.pictures, rows.labels)}
-        assert len(found[split]) == len(rows.pictures)
+        images = read_list(folder / f"{split}.txt", num_class)
+        columns = [tuple(np.flatnonzero(row)) for row in images.labels]
+        found[split] = dict(zip(images.paths, columns))
+        assert len(found[split]) == len(images)
     return found
 
 
 def sizes(lists: dict) -> dict[str, int]:
-    """List → rows."""
-    return {split: len(rows) for split, rows in lists.items()}
+    """List → images."""
+    return {split: len(images) for split, images in lists.items()}

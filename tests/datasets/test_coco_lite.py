@@ -1,134 +1,64 @@
-"""coco_lite as it ships: lists, card and pictures agree, and the generator draws them again."""
+"""coco_lite as it ships: images and lists as they were drawn, and a dataset.yaml that fits them."""
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
-import yaml
-from PIL import Image
 
-from scripts.coco_lite.dataset import entries, write_lists
-from scripts.coco_lite.things import CLASSES
+from utils.datasets.images import open_image
+from utils.datasets.info import read_dataset_info
+from utils.datasets.lists import read_list
 
-ROWS = {"train": 128, "test": 32, "database": 160}
-SIZE_LIMIT = 4_000_000
+COUNTS = {"train": 128, "test": 32, "database": 160}
+IMAGES = "2963af72222af2d9b7a3eb9b75418c6b1ac775da21d0c9c8abb8a197b7441572"
+LISTS = "2fa84865c0cc3670991356b473bc5064f58c62366fa01c641adb7a8989f9e055"
+
+
+def files_of(folder, pattern):
+    """Path below the folder → file."""
+    return {path.relative_to(folder).as_posix(): path for path in folder.rglob(pattern)}
 
 
 @pytest.fixture(scope="module")
 def lists(repository):
-    """List → (paths, labels [n, 80] int)."""
-    found = {}
-    for name in ROWS:
-        lines = (repository / "data/coco_lite" / f"{name}.txt").read_text("utf-8").splitlines()
-        words = [line.split(" ") for line in lines]
-        labels = np.array([[int(word) for word in line[1:]] for line in words])
-        found[name] = [line[0] for line in words], labels
-    return found
+    return {name: read_list(repository / f"data/coco_lite/{name}.txt", 80) for name in COUNTS}
 
 
-@pytest.fixture(scope="module")
-def pictures(repository):
-    return repository / "datasets/coco_lite"
+@pytest.mark.parametrize(
+    ("folder", "pattern", "expected"),
+    [("datasets/coco_lite", "*.*", IMAGES), ("data/coco_lite", "*.txt", LISTS)],
+)
+def test_images_and_lists_are_those_that_were_drawn(repository, folder, pattern, expected):
+    files = files_of(repository / folder, pattern)
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(name.encode() + b"\0" + files[name].read_bytes())
+    assert digest.hexdigest() == expected
+    assert sum(path.stat().st_size for path in files.values()) < 4_000_000
 
 
-def test_lists_have_their_rows_and_80_labels_of_0_and_1(lists):
-    for name, (paths, labels) in lists.items():
-        assert len(paths) == len(set(paths)) == ROWS[name]
-        assert labels.shape == (ROWS[name], 80)
-        assert set(np.unique(labels)) == {0, 1}
-        assert labels.sum(1).min() >= 1
-        assert labels.sum(1).max() <= 4
-    assert (lists["database"][1].sum(1) > 1).mean() > 0.5
+def test_the_lists_name_each_image_and_no_other(lists, repository):
+    images = files_of(repository / "datasets/coco_lite", "*.*")
+    assert {name: len(set(found.paths)) for name, found in lists.items()} == COUNTS
+    train, test, database = (set(lists[name].paths) for name in COUNTS)
+    assert train < database and not test & database
+    assert database | test == images.keys()
+    assert {max(open_image(path).size) for path in images.values()} == {320}
 
 
-def test_the_database_holds_the_training_pictures_and_no_query(lists):
-    train, test, database = (set(lists[name][0]) for name in ROWS)
-    assert train < database
-    assert not test & database
-
-
-def test_every_class_is_in_the_database(lists):
-    assert lists["database"][1].sum(0).min() >= 1
-
-
-def test_every_query_has_relevant_pictures_and_chance_is_moderate(lists):
-    relevant = lists["test"][1] @ lists["database"][1].T > 0
-    assert relevant.any(1).all()
-    assert 0.15 < relevant.mean() < 0.3
-
-
-def test_every_picture_opens_in_rgb_and_looks_different(lists, pictures):
-    seen = set()
-    paths = lists["database"][0] + lists["test"][0]
-    for path in paths:
-        with Image.open(pictures / path) as picture:
-            assert picture.format == "JPEG"
-            assert picture.mode == "RGB"
-            assert max(picture.size) == 320
-            seen.add(picture.tobytes())
-    assert len(seen) == len(paths)
-
-
-def test_no_picture_is_there_that_no_list_names(lists, pictures):
-    named = set(lists["database"][0] + lists["test"][0])
-    assert {path.relative_to(pictures).as_posix() for path in pictures.glob("*/*")} == named
-
-
-def test_everything_is_smaller_than_4_mb(repository):
-    folders = (repository / "datasets/coco_lite", repository / "data/coco_lite")
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < SIZE_LIMIT
-
-
-def test_the_card_names_80_classes_and_says_that_they_are_drawn(repository):
-    card = yaml.safe_load((repository / "data/coco_lite/dataset.yaml").read_text("utf-8"))
-    assert card["name"] == "coco_lite"
-    assert card["num_class"] == 80
-    assert card["classes"] == list(CLASSES)
-    assert len(set(CLASSES)) == 80
-    assert "drawn" in card["provenance"].lower()
-
-
-@pytest.mark.parametrize("place", range(0, 128, 16))
-def test_the_generator_draws_the_shipped_pictures(lists, pictures, place):
-    entry = entries()["train"][place]
-    drawn = entry.draw()
-    with Image.open(pictures / entry.path) as picture:
-        shipped = np.asarray(picture, dtype=np.float32)
-    assert lists["train"][0][place] == entry.path
-    assert tuple(sorted(np.array(CLASSES)[lists["train"][1][place] == 1])) == drawn.names
-    # JPEG loses a little, and other versions of Pillow round some edges differently.
-    assert shipped.shape == (*drawn.picture.size[::-1], 3)
-    assert np.abs(shipped - np.asarray(drawn.picture, dtype=np.float32)).mean() < 6
-
-
-def test_the_same_picture_is_drawn_twice():
-    entry = entries()["test"][0]
-    assert entry.draw().picture.tobytes() == entry.draw().picture.tobytes()
-
-
-def test_lists_are_written_as_shipped(repository, lists, tmp_path):
-    names = {
-        path: tuple(np.array(CLASSES)[row == 1])
-        for paths, labels in lists.values()
-        for path, row in zip(paths, labels)
-    }
-    write_lists(tmp_path, names)
-    for name in ROWS:
-        shipped = repository / "data/coco_lite" / f"{name}.txt"
-        assert (tmp_path / f"{name}.txt").read_bytes() == shipped.read_bytes()
-
-
-def test_the_command_does_not_write_over_a_data_set(run):
-    done = run("scripts/make_coco_lite.py")
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "--force" in done.stderr
-
-
-def test_an_unwritable_folder_is_one_line(run, tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    done = run("scripts/make_coco_lite.py", "--pictures", tmp_path / "file", "--lists", tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "cannot be written" in done.stderr
+def test_labels_fit_dataset_yaml(lists):
+    info = read_dataset_info("coco_lite")
+    assert (info.name, info.num_class, len(set(info.classes))) == ("coco_lite", 80, 80)
+    for fact in ("Drawn, not photographed", "5443dc9", "128 training and 32", "database of 160"):
+        assert fact in info.provenance
+    for found in lists.values():
+        per_image = found.labels.sum(1)
+        assert 1 <= per_image.min() <= per_image.max() <= 4
+    first = np.flatnonzero(lists["train"].labels[0])
+    assert [info.classes[column] for column in first] == ["person", "car", "truck", "bench"]
+    database = lists["database"].labels
+    assert database.any(0).all()  # every class is there
+    relevant = lists["test"].labels.astype(int) @ database.T > 0
+    assert relevant.any(1).all() and 0.15 < relevant.mean() < 0.3
