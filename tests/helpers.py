@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -71,7 +72,7 @@ def fail(script, *arguments, **rest) -> str:
 
 @contextlib.contextmanager
 def running(script, *arguments) -> Iterator[subprocess.Popen]:
-    """A command in a group of processes of its own, which ends with the block."""
+    """A command in a group of its own; it and what it has started end with the block."""
     job = subprocess.Popen(
         **_start(script, arguments),
         cwd=REPOSITORY,
@@ -82,8 +83,9 @@ def running(script, *arguments) -> Iterator[subprocess.Popen]:
     try:
         yield job
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(job.pid, signal.SIGKILL)
+        for process in (*processes_of(job.pid), job.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         job.communicate()
 
 
@@ -97,24 +99,53 @@ def read_until(job: subprocess.Popen, pattern: str) -> None:
     raise AssertionError("".join(said) + job.stderr.read())
 
 
-def members_of(group: int, command: str = "") -> list[int]:
-    """The processes left of a group that have a word in their command lines (Linux)."""
+def processes_of(job: int, command: str = "") -> list[int]:
+    """What a job has started and still runs, by a word of the command lines (Linux)."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            ours = int(fields[2]) == group and fields[0] != "Z"
-            if ours and command in (entry / "cmdline").read_text():
+            state, *family = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+            ours = str(job) in family and int(entry.name) != job  # its child, or of its group
+            if ours and state != "Z" and command in (entry / "cmdline").read_text():
                 found.append(int(entry.name))
     return sorted(found)
 
 
-def all_have_ended(group: int) -> bool:
-    """Whether no process of a group is left, within some seconds: a killed one ends by and by."""
+def all_have_ended(processes: list[int]) -> bool:
+    """Whether none of them is left, within some seconds: a killed one ends by and by."""
+
+    def is_alive(process: int) -> bool:
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return False
+
     deadline = time.monotonic() + 20
-    while members_of(group) and time.monotonic() < deadline:
+    while any(map(is_alive, processes)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    return not members_of(group)
+    return not any(map(is_alive, processes))
+
+
+def log_of(output: Path, bit: int = 8, kind: str = "train") -> str:
+    """The log of a training, or of an evaluation ('test')."""
+    return (output / kind / f"log_{bit}.txt").read_text(encoding="utf-8")
+
+
+def epochs_of(output: Path, bit: int = 8) -> list[dict]:
+    """The lines of a training's metrics file."""
+    text = (output / f"train/metrics_{bit}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def assert_same_state(found: Path, expected: Path, bit: int = 8) -> None:
+    """The newest states in two folders have equal arrays, to the bit."""
+    from utils.system.state_files import read_training_state
+
+    arrays, wanted = (read_training_state(f / f"last_{bit}.npz")[0] for f in (found, expected))
+    assert arrays.keys() == wanted.keys()
+    for part in wanted:
+        assert arrays[part].keys() == wanted[part].keys()
+        for name, array in wanted[part].items():
+            np.testing.assert_array_equal(arrays[part][name], array, err_msg=f"{part} {name}")
 
 
 def drawn_image(width: int, height: int, seed: int = 0) -> Image.Image:
