@@ -104,7 +104,7 @@ def processes_of(job: int, command: str = "") -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
-            state, *family = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+            state, *family = _status_of(entry)[:3]
             ours = str(job) in family and int(entry.name) != job  # its child, or of its group
             if ours and state != "Z" and command in (entry / "cmdline").read_text():
                 found.append(int(entry.name))
@@ -112,17 +112,20 @@ def processes_of(job: int, command: str = "") -> list[int]:
 
 
 def all_have_ended(processes: list[int]) -> bool:
-    """Whether none of them is left, within some seconds: a killed one ends by and by."""
-
-    def is_alive(process: int) -> bool:
-        with contextlib.suppress(OSError):
-            return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-        return False
-
+    """Waits until none of them is left, some seconds: a killed one ends by and by."""
     deadline = time.monotonic() + 20
-    while any(map(is_alive, processes)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return not any(map(is_alive, processes))
+    for process in processes:
+        with contextlib.suppress(OSError):
+            while _status_of(Path("/proc", str(process)))[0] != "Z":
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(0.1)
+    return True
+
+
+def _status_of(entry: Path) -> list[str]:
+    """State, parent and group of a process, and more."""
+    return (entry / "stat").read_text().rpartition(")")[2].split()
 
 
 def log_of(output: Path, bit: int = 8, kind: str = "train") -> str:

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 
-import paddle
 import pytest
 from helpers import COCO_LITE, fail, run_script, shorten_lists, succeed
 
@@ -89,16 +88,6 @@ def test_infer_gives_the_answers_of_predict_from_any_folder(
 def test_a_mistake_is_one_line_and_status_2(exported, queries, tmp_path, flags, message):
     command = [INFER, *DATA, "--model-dir", exported, *queries, "--save-path", tmp_path]
     assert message in fail(*command, *flags)
-
-
-def test_codes_of_another_precision_are_not_used(exported, queries, tmp_path):
-    if not paddle.base.core.supports_bfloat16():
-        pytest.skip("this CPU has no bfloat16")
-    model = shutil.copytree(exported, tmp_path / "model")
-    command = [INFER, *DATA, "--model-dir", model, *queries, "--save-path", tmp_path]
-    succeed(*command)
-    said = succeed(*command, "--precision", "bf16")
-    assert "encoding 40 images" in said and "precision has changed" in said
 
 
 def test_a_damaged_weights_file_exports_nothing(tmp_path):

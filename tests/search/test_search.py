@@ -34,11 +34,14 @@ def database(tmp_path):
     paths[0].parent.mkdir()
     for number, path in enumerate(paths):
         Image.new("RGB", (40, 30), (80 * number, 0, 0)).save(path)
-    return Split("database", ImageFiles([str(p) for p in paths], "list"), LABELS, {"list_sha256": "1"})
+    return Split(
+        "database", ImageFiles([str(p) for p in paths], "list"), LABELS, {"list_sha256": "1"}
+    )
 
 
 def test_matches_stand_by_distance_and_then_by_index(database):
-    (matches,) = search(CODES[:1], [LABELS[0]], CODES, database, 3)
+    matches, unknown = search(CODES[:2], [LABELS[0], None], CODES, database, 3)
+    assert [m.relevant for m in unknown] == [None] * 3
     found = [(m.rank, m.distance, m.index, m.relevant) for m in matches]
     assert found == [(1, 0, 0, True), (2, 0, 3, False), (3, 1, 1, False)]
     assert matches[0].image == database.images.name(0)
@@ -49,12 +52,6 @@ def test_matches_stand_by_distance_and_then_by_index(database):
         "picture": database.images.name(0),
         "relevant": True,
     }
-
-
-def test_relevance_of_a_query_without_known_labels_is_not_known(database):
-    known, unknown = search(CODES[:2], [LABELS[2], None], CODES, database, 99)
-    assert [m.relevant for m in unknown] == [None] * 4
-    assert {m.index: m.relevant for m in known} == {0: True, 1: True, 2: True, 3: False}
 
 
 def test_of_a_database_with_images_left_out_the_list_s_index_is_told(database):

@@ -52,14 +52,3 @@ def test_queries_that_stand_in_the_database_are_told_and_can_be_left_out(
         assert metrics["protocol"]["exclude_self"] == ("--exclude_self" in flags)
         values.append(metrics["map"])
     assert values[0] > values[1], "two queries that found themselves first no longer do"
-
-
-def test_images_left_out_are_named_in_metrics_and_codes(small_data, trained, tmp_path):
-    data = shutil.copytree(small_data, tmp_path / "data")
-    (data / "database1.png").write_text("no image", encoding="utf-8")
-    flags = ["--on-bad-image", "skip", "--pretrained", trained / "weights_8"]
-    metrics, _ = evaluate(data, tmp_path, *flags)
-    assert "database.txt, line 2" in metrics["left_out"]["database"][0]
-    assert metrics["protocol"]["database"]["rows"] == 7
-    record = json.loads((tmp_path / "database_code_8.json").read_text(encoding="utf-8"))
-    assert (record["left_out"], record["rows"]) == ([1], 7)

@@ -278,14 +278,6 @@ def test_a_state_of_another_training_is_refused(small_data, copy, flags, message
         resume(small_data, copy, *flags, epochs=5)
 
 
-def test_a_state_of_another_number_of_images_is_refused(small_data, copy, tmp_path):
-    lists = shutil.copytree(small_data, tmp_path / "lists")
-    with (lists / "train.txt").open("a", encoding="utf-8") as file:
-        file.write("test0.png 1 0 0\n")
-    with pytest.raises(UserError, match=r"last_8\.npz: codes is \[12, 8\].* \[13, 8\]"):
-        resume(small_data, copy, "--list-path", lists, "--force-resume", epochs=5)
-
-
 def other_progress(**values):
     """Changes a state's progress."""
     return lambda parts, record: record["progress"].update(values)
@@ -296,20 +288,19 @@ def other_settings(**values):
     return lambda parts, record: record["settings"].update(values)
 
 
+SHORTER = np.zeros((11, 8), np.float32)
 HUGE = 10**400  # JSON has such numbers, floats have not
 ODD = [
     (lambda parts, record: parts["network"].pop("features.0.bias"), "missing: features.0.bias"),
     (lambda parts, record: parts["network"].update(fc=np.zeros(1)), "unknown: fc"),
     (lambda parts, record: parts.pop("network"), "'network'"),
     (lambda parts, record: parts.pop("bank_0"), "'bank_0'"),
-    (lambda parts, record: parts["bank_0"].pop("codes"), "missing: codes"),
+    (lambda parts, record: parts["bank_0"].update(codes=SHORTER), r"\[11, 8\].* \[12, 8\]"),
     (lambda parts, record: parts["optimizer"].clear(), "'optimizer'"),
     (lambda parts, record: parts["optimizer"].popitem(), "not the state of Momentum"),
     (lambda parts, record: record.pop("progress"), "'progress'"),
-    (lambda parts, record: record.update(progress=5), "not a training state"),
     (lambda parts, record: record.update(settings=None), "not a training state"),
     (other_progress(epoch=-1), "whole numbers from 0"),
-    (other_progress(step=1.5), "whole numbers from 0"),
     (other_progress(epochs=1), "unexpected keyword"),
     (other_progress(losses=[1.0]), "does not fit together"),
     (other_progress(losses=[HUGE], counts=[4]), "not a training state"),
@@ -317,7 +308,6 @@ ODD = [
     (other_settings(batch_size="4"), "batch_size"),
     (other_settings(batch_size=HUGE, ranks=2), "batch_size"),
     (other_settings(learning_rate=None), "learning_rate"),
-    (other_settings(sampling=None), "sampling"),
     (other_settings(ranks=-1), "ranks"),
     (other_settings(data=[]), "data"),
 ]
@@ -356,8 +346,6 @@ SAVED = {
     "ranks": 1,
     "data": {"train list": "aa", "test list": "bb", "database list": "cc"},
 }
-
-
 COUNTS = {
     **{"learning_rate": 0.5, "seed": 1, "batch_size": 32, "optimizer": "AdamW", "topK": 100},
     **{"weight_decay": 0.0, "crop_size": 200, "fast_decode": True, "step_continuation": 5},
