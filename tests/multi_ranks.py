@@ -45,6 +45,13 @@ class Drawn(ImageArray):
         return super().open(index)
 
 
+def loading_of(rows: int, bad: list[int], batch: int, **_) -> tuple:
+    """The first arguments of a loader: images with labels, what they go through, and how many."""
+    labels = np.random.default_rng(4).integers(0, 2, (rows, CLASSES), np.uint8)
+    split = Split("train", Drawn(rows, bad), labels, {})
+    return split, build_transform("square", SIDE, SIDE), batch, LoaderOptions(0, True)
+
+
 def train_all(tasks: list[dict[str, Any]]) -> int:
     """Trains one task after the other, each with new parts."""
     import paddle
@@ -89,9 +96,7 @@ def train(task: dict[str, Any]) -> None:
     small = Small()
     network = distributed.synchronized(small)
     start = values(small)
-    labels = np.random.default_rng(4).integers(0, 2, (task["rows"], CLASSES), np.uint8)
-    split = Split("train", Drawn(task["rows"], task["bad"]), labels, {})
-    loading = (split, build_transform("square", SIDE, SIDE), task["batch"], LoaderOptions(0, True))
+    loading = loading_of(**task)
     exchange = distributed.ProcessGroup() if is_shared else None
     criterion = HashNetLoss(BIT, task["rows"], num_class=CLASSES, exchange=exchange)
     optimizer = paddle.optimizer.Momentum(0.05, parameters=small.parameters())
