@@ -9,6 +9,8 @@ import signal
 import sys
 import time
 
+import numpy as np
+import paddle
 import pytest
 from helpers import (
     SMALL_TRAINING,
@@ -21,6 +23,7 @@ from helpers import (
 )
 from small_training import arguments_of, draw_data_set, draw_weights
 
+from utils.system import distributed
 from utils.system.state_files import read_training_state
 from utils.training.preemption import StopRequest
 
@@ -120,3 +123,15 @@ def test_after_the_first_signal_a_second_is_the_system_s(number):
     finally:
         for each, handler in zip((signal.SIGINT, signal.SIGTERM), before):
             signal.signal(each, handler)
+
+
+@pytest.mark.parametrize(("device", "stops_at"), [("cpu", 4), ("gpu:0", 10)])
+def test_ranks_on_gpus_ask_each_other_at_every_tenth_step(monkeypatch, device, stops_at):
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "gather_array", lambda array: np.append(array, 0))
+    monkeypatch.setattr(paddle.device, "get_device", lambda: device)
+    stop = StopRequest()
+    assert not any(map(stop.agreed, range(4)))
+    stop.note(signal.SIGTERM, None)
+    assert next(step for step in range(4, 99) if stop.agreed(step)) == stops_at
+    assert stop.number == signal.SIGTERM
