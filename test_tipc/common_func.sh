@@ -75,8 +75,8 @@ data_set() {
 # count_gpus PYTHON: how many Paddle can use.
 count_gpus() {
     if gpu_answers; then
-        "$1" -c 'from utils.system.runtime import start_paddle, usable_gpus
-start_paddle()
+        "$1" -c 'from utils.system.runtime import setup_paddle, usable_gpus
+setup_paddle()
 print(usable_gpus())'
     else
         echo 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -71,7 +72,7 @@ def fail(script, *arguments, **rest) -> str:
 
 @contextlib.contextmanager
 def running(script, *arguments) -> Iterator[subprocess.Popen]:
-    """A command in a group of processes of its own, which ends with the block."""
+    """A command in a group of its own; it and what it has started end with the block."""
     job = subprocess.Popen(
         **_start(script, arguments),
         cwd=REPOSITORY,
@@ -82,8 +83,9 @@ def running(script, *arguments) -> Iterator[subprocess.Popen]:
     try:
         yield job
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(job.pid, signal.SIGKILL)
+        for process in (*processes_of(job.pid), job.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         job.communicate()
 
 
@@ -97,24 +99,56 @@ def read_until(job: subprocess.Popen, pattern: str) -> None:
     raise AssertionError("".join(said) + job.stderr.read())
 
 
-def members_of(group: int, command: str = "") -> list[int]:
-    """The processes left of a group that have a word in their command lines (Linux)."""
+def processes_of(job: int, command: str = "") -> list[int]:
+    """What a job has started and still runs, by a word of the command lines (Linux)."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            ours = int(fields[2]) == group and fields[0] != "Z"
-            if ours and command in (entry / "cmdline").read_text():
+            state, *family = _status_of(entry)[:3]
+            ours = str(job) in family and int(entry.name) != job  # its child, or of its group
+            if ours and state != "Z" and command in (entry / "cmdline").read_text():
                 found.append(int(entry.name))
     return sorted(found)
 
 
-def all_have_ended(group: int) -> bool:
-    """Whether no process of a group is left, within some seconds: a killed one ends by and by."""
+def all_have_ended(processes: list[int]) -> bool:
+    """Waits until none of them is left, some seconds: a killed one ends by and by."""
     deadline = time.monotonic() + 20
-    while members_of(group) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return not members_of(group)
+    for process in processes:
+        with contextlib.suppress(OSError):
+            while _status_of(Path("/proc", str(process)))[0] != "Z":
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(0.1)
+    return True
+
+
+def _status_of(entry: Path) -> list[str]:
+    """State, parent and group of a process, and more."""
+    return (entry / "stat").read_text().rpartition(")")[2].split()
+
+
+def log_of(output: Path, bit: int = 8, kind: str = "train") -> str:
+    """The log of a training, or of an evaluation ('test')."""
+    return (output / kind / f"log_{bit}.txt").read_text(encoding="utf-8")
+
+
+def epochs_of(output: Path, bit: int = 8) -> list[dict]:
+    """The lines of a training's metrics file."""
+    text = (output / f"train/metrics_{bit}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def assert_same_state(found: Path, expected: Path, bit: int = 8) -> None:
+    """The newest states in two folders have equal arrays, to the bit."""
+    from utils.system.state_files import read_training_state
+
+    arrays, wanted = (read_training_state(f / f"last_{bit}.npz")[0] for f in (found, expected))
+    assert arrays.keys() == wanted.keys()
+    for part in wanted:
+        assert arrays[part].keys() == wanted[part].keys()
+        for name, array in wanted[part].items():
+            np.testing.assert_array_equal(arrays[part][name], array, err_msg=f"{part} {name}")
 
 
 def drawn_image(width: int, height: int, seed: int = 0) -> Image.Image:

@@ -19,20 +19,16 @@ import random
 import signal
 import sys
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 
-from small_training import BIT, ROWS, arguments_of, draw_data_set, draw_weights, run_small
+from helpers import assert_same_state
+from small_training import BIT, arguments_of, draw_data_set, draw_weights, run_small
 
 from utils.config import TRAIN_COMMAND, parse_config
-from utils.system.errors import UserError
 from utils.system.runtime import setup_paddle
 
-__all__ = ["ROWS", "arguments_of", "draw_data_set", "draw_weights"]
 FORK = multiprocessing.get_context("fork")
-GOOD = {"kills", "states loaded", "trainings ended"}
-"""What may be counted; everything else is a loss."""
 
 
 def train(arguments: list[str], small: bool) -> None:
@@ -49,94 +45,71 @@ def train(arguments: list[str], small: bool) -> None:
     sys.exit(trainer.train(config))
 
 
-def moment_of(output: Path) -> str:
-    """What a killed training was doing, as the files it has left tell."""
-    if any(output.glob(f".last_{BIT}.*")):
-        return "writing the state"
-    return "writing the best weights" if any(output.glob(f".weights_{BIT}.*")) else "elsewhere"
-
-
-def end_of(output: Path) -> dict:
-    """What a training has come to: the state's arrays and progress, and the best weights."""
-    from utils.system.state_files import read_training_state
-
-    parts, record, _ = read_training_state(output / f"last_{BIT}.npz")
-    state = {f"{part} {name}": a.tobytes() for part in parts for name, a in parts[part].items()}
-    best = json.loads((output / f"weights_{BIT}.json").read_text(encoding="utf-8"))
-    files = [output / f"weights_{BIT}{ending}" for ending in (".pdparams", ".pdopt")]
-    kept = ("epoch", "map", "weights_sha256")
-    return {
-        **state,
-        "progress": record["progress"],
-        "best": [best[name] for name in kept],
-        "files": [path.read_bytes() for path in files],
-    }
+def best_of(output: Path) -> tuple:
+    """The best weights' bytes, and what they are of."""
+    record = json.loads((output / f"weights_{BIT}.json").read_text(encoding="utf-8"))
+    weights = (output / f"weights_{BIT}.pdparams").read_bytes()
+    return weights, record["epoch"], record["map"], record["weights_sha256"]
 
 
 class Victim:
-    """Trainings that are killed; what becomes of them is counted.
+    """Trainings that are killed.
 
     Args:
         folder: for data and outputs.
         epochs: of a training.
         small: the small network, else the real one.
+
+    Attributes:
+        counts: what became of them.
+        losses: what must not have.
     """
 
     def __init__(self, folder: Path, epochs: int, small: bool):
-        self.counts, self.moments = Counter(), Counter()
+        self.counts: Counter = Counter()
+        self.losses: list[str] = []
         self._folder, self._epochs, self._small = folder, epochs, small
-        self._output = folder / "whole"
+        self._output = self._whole = folder / "whole"
         self._run(None)
-        self._whole = end_of(self._output)
         self._output = folder / "killed"
 
-    def _run(self, seconds: float | None) -> int | None:
-        """Begins or goes on, for so long at most; returns the exit status."""
+    def _run(self, seconds: float | None) -> bool:
+        """Begins or goes on, for so long at most; returns whether it has come to its end."""
         state = self._output / f"last_{BIT}"
-        resume = ["--resume", str(state)] if state.with_suffix(".npz").is_file() else []
-        arguments = arguments_of(self._folder, self._output, self._epochs, self._small, *resume)
+        resume = ["--resume", state] if state.with_suffix(".npz").is_file() else []
+        where = (self._folder, self._output, self._epochs)
+        arguments = arguments_of(*where, *resume, small=self._small)
         process = FORK.Process(target=train, args=(arguments, self._small))
         process.start()
         process.join(seconds)
         process.kill()
         process.join()
         if process.exitcode not in (0, -signal.SIGKILL):
-            self.counts["resumes failed"] += 1
-            sys.stderr.write((self._output / "console.txt").read_text()[-2000:])
-        return process.exitcode
+            self.losses.append((self._output / "console.txt").read_text()[-500:])
+        return process.exitcode == 0
 
-    def kill(self, seconds: float) -> None:
-        """Kills a training after so long, and checks what is left."""
-        if self._run(seconds) == 0:
+    def kill(self, seconds: float | None) -> None:
+        """Kills a training after so long, or not at all, and checks what is left."""
+        if self._run(seconds):
             self._compare()
             return
         self.counts["kills"] += 1
-        self.moments[moment_of(self._output) if self._output.is_dir() else "starting"] += 1
-        if (self._output / f"last_{BIT}.npz").is_file():
+        self.counts["kills while a file was written"] += any(self._output.glob(".*"))
+        state = self._output / f"last_{BIT}.npz"
+        if state.is_file():
             from utils.system.state_files import read_training_state
 
-            try:
-                read_training_state(self._output / f"last_{BIT}.npz")
-                self.counts["states loaded"] += 1
-            except UserError as error:
-                self.counts[f"lost: {error}"] += 1
-
-    def finish(self) -> None:
-        """Lets the last training come to its end."""
-        self._run(None)
-        self._compare()
+            read_training_state(state)  # a damaged one ends all of this
+            self.counts["states loaded"] += 1
 
     def _compare(self) -> None:
         self.counts["trainings ended"] += 1
-        found = end_of(self._output)
-        for name in self._whole:
-            if found.get(name) != self._whole[name]:
-                self.counts[f"{name} other than of the unbroken training"] += 1
+        try:
+            assert_same_state(self._output, self._whole)
+            assert best_of(self._output) == best_of(self._whole), "other best weights"
+        except AssertionError as error:
+            self.losses.append(f"not as unbroken: {error}"[:500])
         self._output = self._folder / f"killed{self.counts['trainings ended']}"
-
-    def lost_anything(self) -> bool:
-        """Whether a count is there that must not be."""
-        return bool(self.counts.keys() - GOOD)
 
 
 def main() -> int:
@@ -150,21 +123,18 @@ def main() -> int:
     flags = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     setup_paddle()
-    draw, began = random.Random(flags.seed), time.monotonic()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        draw_data_set(folder)
-        drawing = FORK.Process(target=draw_weights, args=(folder / "first.pdparams",))
+    draw = random.Random(flags.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        draw_data_set(Path(folder))
+        drawing = FORK.Process(target=draw_weights, args=(Path(folder, "first.pdparams"),))
         drawing.start()
         drawing.join()
-        victim = Victim(folder, flags.epochs, flags.network == "small")
-        while victim.counts["kills"] < flags.kills and not victim.lost_anything():
+        victim = Victim(Path(folder), flags.epochs, flags.network == "small")
+        while victim.counts["kills"] < flags.kills and not victim.losses:
             victim.kill(draw.uniform(0, flags.seconds))
-        victim.finish()
-    seconds = round(time.monotonic() - began)
-    report = {"network": flags.network, **victim.counts, "when": victim.moments}
-    print(json.dumps({**report, "seconds": seconds}))
-    return int(victim.lost_anything())
+        victim.kill(None)
+    print(json.dumps({**vars(flags), **victim.counts, "lost": victim.losses}))
+    return int(bool(victim.losses))
 
 
 if __name__ == "__main__":

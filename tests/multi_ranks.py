@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from utils.datasets import Split
+from utils.datasets.images import ImageArray
 from utils.datasets.loader import BatchLoader, LoaderOptions
 from utils.datasets.transforms import build_transform
 from utils.system.errors import UserError, run_command
@@ -29,18 +30,26 @@ def main() -> int:
     return run_on_all_ranks(globals()[function], json.loads(argument), int(ranks), "cpu")
 
 
-class Drawn:
+class Drawn(ImageArray):
     """Images of random pixels; some are damaged."""
 
     def __init__(self, rows: int, bad: list[int]):
+        rng = np.random.default_rng(3)
+        super().__init__(rng.integers(0, 256, (rows, SIDE, SIDE, 3), np.uint8), ())
         self._bad = bad
-        self._pixels = np.random.default_rng(3).integers(0, 256, (rows, SIDE, SIDE, 3), np.uint8)
 
     def open(self, index: int, least_side: int = 0) -> Image.Image:
         """One image."""
         if index in self._bad:
             raise UserError(f"{index}: damaged")
-        return Image.fromarray(self._pixels[index])
+        return super().open(index)
+
+
+def loading_of(rows: int, bad: list[int], batch: int, **_) -> tuple:
+    """The first arguments of a loader: images with labels, what they go through, and how many."""
+    labels = np.random.default_rng(4).integers(0, 2, (rows, CLASSES), np.uint8)
+    split = Split("train", Drawn(rows, bad), labels, {})
+    return split, build_transform("square", SIDE, SIDE), batch, LoaderOptions(0, True)
 
 
 def train_all(tasks: list[dict[str, Any]]) -> int:
@@ -49,8 +58,8 @@ def train_all(tasks: list[dict[str, Any]]) -> int:
 
     from utils.system import distributed
 
+    paddle.set_default_dtype("float64")  # where rounding hides nothing
     for task in tasks:
-        paddle.set_default_dtype(task["dtype"])
         train(task)
         distributed.barrier()
     return 0
@@ -87,9 +96,7 @@ def train(task: dict[str, Any]) -> None:
     small = Small()
     network = distributed.synchronized(small)
     start = values(small)
-    labels = np.random.default_rng(4).integers(0, 2, (task["rows"], CLASSES), np.uint8)
-    split = Split("train", Drawn(task["rows"], task["bad"]), labels, {})
-    loading = (split, build_transform("square", SIDE, SIDE), task["batch"], LoaderOptions(0, True))
+    loading = loading_of(**task)
     exchange = distributed.ProcessGroup() if is_shared else None
     criterion = HashNetLoss(BIT, task["rows"], num_class=CLASSES, exchange=exchange)
     optimizer = paddle.optimizer.Momentum(0.05, parameters=small.parameters())

@@ -43,6 +43,12 @@ def run_small(config: Config) -> int:
         return run(config)
 
 
+def train_small(data: Path, output: Path, *more, epochs: int = 3) -> int:
+    """Trains or evaluates in this process; returns the exit status."""
+    arguments = arguments_of(data, output, epochs, *more)
+    return run_small(parse_config(TRAIN_COMMAND, arguments))
+
+
 def draw_data_set(folder: Path, rows: dict[str, int] | None = None) -> None:
     """Writes images of random pixels, the lists of them and dataset.yaml."""
     rng = np.random.default_rng(5)
@@ -69,7 +75,7 @@ def draw_weights(path: Path, bit: int = BIT) -> None:
     paddle.save(SmallHashNet(bit).state_dict(), str(path))
 
 
-def arguments_of(data: Path, output: Path, epochs: int, small: bool = True, *more: str) -> list:
+def arguments_of(data: Path, output: Path, epochs: int, *more, small: bool = True) -> list[str]:
     """The command line of a training of the small or the real network that saves every epoch."""
     flags = ["--bit", BIT, "--dataset", data, "--data-path", data, "--output-dir", output]
     flags += ["--crop-size", 63, "--resize-size", 64, "--batch-size", 4, "--num-workers", 0]

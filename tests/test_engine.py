@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import paddle
@@ -49,14 +50,9 @@ class Batches:
             yield (images.astype(np.uint8), *labels, index)
 
 
-class StopAt:
+def stop_at(step):
     """A stop that is asked for at a step."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def agreed(self, step):
-        return step >= self.step
+    return SimpleNamespace(agreed=lambda now: now >= step)
 
 
 class Network(paddle.nn.Layer):
@@ -94,19 +90,14 @@ def test_the_first_step_and_every_nth_after_it_are_logged_with_their_loss(caplog
         assert re.match(kept + r"reader [\d.]+ s, batch [\d.]+ s$", line), line
 
 
-def test_the_criterion_gets_the_network_s_output_and_the_batch_s_labels_and_index():
-    criterion = Script(1.0, 1.0)
-    epoch(criterion, [2, 1])
+def test_every_batch_is_one_step_on_its_own_output_labels_and_gradient():
+    criterion, network = Script(1.0, 1.0), Network()
+    epoch(criterion, [2, 2], network)
     z, labels, index = criterion.calls[0]
     np.testing.assert_array_equal(z, [[0] * 12, [1] * 12])
     np.testing.assert_array_equal(labels, np.eye(50)[:2])
     np.testing.assert_array_equal(index, [0, 1])
-    np.testing.assert_array_equal(criterion.calls[1][2], [2])
-
-
-def test_every_batch_is_one_step_on_its_own_gradient():
-    network = Network()
-    epoch(Script(1.0, 1.0), [2, 2], network)
+    np.testing.assert_array_equal(criterion.calls[1][2], [2, 3])
     # Steps of 0 + 1 and of 2 + 3, at rate 1; a gradient kept from the first would count it twice.
     np.testing.assert_allclose(network.weight.numpy(), 1 - (0 + 1) - (2 + 3))
 
@@ -120,7 +111,9 @@ def test_a_loss_that_is_not_finite_ends_the_epoch_and_names_the_step(bad, every)
 
 @pytest.mark.parametrize("step", [0, 1, 3])
 def test_an_epoch_stops_before_the_step_that_is_agreed_on(step):
-    assert epoch(Script(1.0, 2.0, 3.0), [1] * 3, stop=StopAt(step)).losses == (1.0, 2.0, 3.0)[:step]
+    assert (
+        epoch(Script(1.0, 2.0, 3.0), [1] * 3, stop=stop_at(step)).losses == (1.0, 2.0, 3.0)[:step]
+    )
 
 
 def test_codes_come_in_the_order_of_the_index():
@@ -135,4 +128,4 @@ def test_codes_come_in_the_order_of_the_index():
     assert found.shape == (7, 2) and found.dtype == np.uint8
     np.testing.assert_array_equal(np.unpackbits(found, axis=1), z >= 0)
     with pytest.raises(Interrupted):
-        encode(to_codes, Batches(3, 3, 1, train=False), stop=StopAt(1))
+        encode(to_codes, Batches(3, 3, 1, train=False), stop=stop_at(1))

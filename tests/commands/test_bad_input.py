@@ -1,254 +1,169 @@
-"""A user's mistake: exit status 2, one clear line on stderr, no traceback, nothing lost."""
+"""A user's mistake or a damaged file: exit status 2 and one clear line, no traceback."""
 
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from helpers import COCO_LITE, SMALL_IMAGES, epochs_of, fail, log_of, run_script, shorten_lists
+from small_training import train_small
 
-LABELS = 80
+from utils.system.errors import run_command
 
 
 @pytest.fixture()
-def data(tmp_path):
-    """Four grey pictures with lists, as train, test and database."""
-    (tmp_path / "pictures").mkdir()
-    lines = []
-    for number in range(4):
-        Image.new("RGB", (80, 70), (60 * number,) * 3).save(tmp_path / f"pictures/{number}.jpg")
-        labels = ["1" if label == number % 2 else "0" for label in range(LABELS)]
-        lines.append(" ".join([f"{number}.jpg", *labels]))
-    for name in ("train", "test", "database"):
-        (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return tmp_path
+def data(small_data, tmp_path):
+    """A copy of the drawn data set, to be damaged."""
+    return shutil.copytree(small_data, tmp_path / "data")
 
 
-def training(data: Path) -> list:
-    """A training command on `data`."""
-    return [
-        *("main_single_gpu.py", "--dataset", "coco_lite", "--data-path", data / "pictures"),
-        *("--list-path", data, "--backbone-weights", "none", "--epoch", "1", "--bit", "8"),
-        *("--output-dir", data / "output"),
-    ]
+def train(data, *more, epochs=1):
+    """A training of the small network in this process, as a command; returns its status."""
+    return run_command(lambda: train_small(data, data / "output", *more, epochs=epochs))
 
 
-def assert_one_clear_line(result, *words: str) -> None:
-    """Status 2 and a single line on stderr that holds `words`."""
-    assert result.returncode == 2, result.stderr
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("error: "), result.stderr
-    for word in words:
-        assert word in lines[0], lines[0]
+def replace(old: bytes, new: bytes):
+    """Replaces bytes of a file."""
+
+    def change(path: Path) -> None:
+        content = path.read_bytes()
+        assert old in content
+        path.write_bytes(content.replace(old, new, 1))
+
+    return change
 
 
-def test_a_missing_list(run, data):
-    (data / "train.txt").unlink()
-    assert_one_clear_line(run(*training(data)), "train.txt", "missing", "--list-path")
+def append(text: str):
+    """Adds text to a file."""
+    return lambda path: path.write_bytes(path.read_bytes() + text.encode())
 
 
-def test_a_missing_picture_folder(run, data):
-    shutil.rmtree(data / "pictures")
-    assert_one_clear_line(run(*training(data)), "pictures", "missing", "--data-path")
+def cut(path: Path) -> None:
+    """Cuts a file off in the middle."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_a_missing_picture(run, data, workers):
-    text = (data / "database.txt").read_text(encoding="utf-8")
-    (data / "database.txt").write_text(text.replace("2.jpg", "7.jpg"), encoding="utf-8")
-    result = run(*training(data), "--num-workers", workers)
-    assert_one_clear_line(result, "7.jpg", "missing", "database.txt, line 3")
+def noise(path: Path) -> None:
+    """Writes random bytes."""
+    path.write_bytes(bytes(random.Random(len(path.name)).randrange(256) for _ in range(500)))
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_a_text_file_as_picture(run, data, workers):
-    (data / "pictures/1.jpg").write_text("no picture", encoding="utf-8")
-    result = run(*training(data), "--num-workers", workers)
-    assert_one_clear_line(result, "1.jpg", "not a picture", "train.txt, line 2")
+EVAL = ["--eval"]
+DAMAGED = [
+    ("train.txt", Path.unlink, [], ["missing", "--list-path"]),
+    ("test.txt", append("test0.png 0 1\n"), EVAL, ["line 5", "expected 3 labels", "found 2"]),
+    ("database.txt", replace(b"database1", b"../database1"), EVAL, ["line 2", "--allow-outside"]),
+    ("database.txt", replace(b"database2", b"nothing"), ["--num-workers", "2"], ["line 3"]),
+    ("train1.png", cut, [], ["train.txt, line 2", "not an image"]),
+    ("test3.png", Path.unlink, EVAL, ["test.txt, line 4", "missing"]),
+    ("first.pdparams", cut, EVAL, ["not a file of trained weights"]),
+    ("first.pdparams", noise, [], ["not a file of trained weights"]),
+    ("dataset.yaml", noise, EVAL, []),
+    ("dataset.yaml", append("more: &a [1]\nagain: *a\n"), EVAL, ["aliases"]),
+]
 
 
-def test_bad_pictures_are_skipped_on_request_and_named_everywhere(run, data):
-    (data / "pictures/1.jpg").write_text("no picture", encoding="utf-8")
-    skip = ["--on-bad-image", "skip", "--cache-dir", data / "cache", "--batch-size", "2"]
-    trained = run(*training(data), *skip)
-    assert trained.returncode == 0, trained.stderr
-    for words in (
-        "1 training pictures are bad, others take their places:",
-        "1 pictures of test are left out:",
-        "1 pictures of database are left out:",
-        "the others need 0.9 MB",
-    ):
-        assert words in trained.stdout
-    (row,) = map(json.loads, (data / "output/train/metrics_8.jsonl").read_text().splitlines())
-    assert len(row["replaced"]) == 1 and "train.txt, line 2" in row["replaced"][0]
-    assert "test.txt, line 2" in row["left_out"]["test"][0]
-    assert row["pictures"] == 4
-    search = [
-        *("predict.py", "--bit", "8", "--dataset", "coco_lite", "--list-path", data),
-        *("--data-path", data / "pictures", "--output-dir", data / "output"),
-        *("--save-path", data, "--json", "--img", data / "pictures"),
-    ]
-    for said in ("encoding 4 pictures", "3 read from"):
-        result = run(*search, "--on-bad-image", "skip")
-        assert result.returncode == 0, result.stderr
-        assert said in result.stderr and result.stderr.count("Left out: ") == 2
-        found = json.loads(result.stdout)["results"]
-        assert [Path(each["query"]).name for each in found] == ["0.jpg", "2.jpg", "3.jpg"]
-        for each in found:
-            names = [Path(match["picture"]).name for match in each["matches"]]
-            assert sorted(names) == ["0.jpg", "2.jpg", "3.jpg"]
-            assert [f"{match['row']}.jpg" for match in each["matches"]] == names
-    plain = [word for word in search if word != "--json"]  # whose messages go to stdout
-    assert_one_clear_line(run(*plain), "1.jpg", "not a picture", "--img")
-
-
-def test_a_cache_in_place_of_a_file(run, data):
-    (data / "cache").write_text("a file", encoding="utf-8")
-    assert_one_clear_line(run(*training(data), "--cache-dir", data / "cache"), "cannot be written")
-
-
-def test_a_wrong_number_of_labels(run, data):
-    with (data / "test.txt").open("a", encoding="utf-8") as file:
-        file.write("3.jpg 0 1\n")
-    assert_one_clear_line(run(*training(data)), "test.txt, line 5", "expected 80 labels", "found 2")
-
-
-def test_missing_imagenet_weights_name_the_three_ways_out(run, data):
-    command = [word for word in training(data) if word not in ("--backbone-weights", "none")]
-    result = run(*command, "--backbone-weights", data / "none.pdparams")
-    assert_one_clear_line(result, "convert_weights.py", "paddle", "--backbone-weights none")
-
-
-@pytest.fixture(scope="session")
-def weights_of_8_bits(tmp_path_factory):
-    """Random weights for 8 bits."""
-    from models import HashNet
-    from utils.system.state_files import write_state
-
-    path = tmp_path_factory.mktemp("weights") / "weights_8.pdparams"
-    write_state(path, HashNet(8).state_dict())
-    return path
-
-
-def test_weights_for_other_bits(run, data, weights_of_8_bits):
-    arguments = ["--bit", "16", "--pretrained", weights_of_8_bits]
-    result = run(*training(data), "--eval", *arguments)
-    assert_one_clear_line(result, "weights for 8 bits", "--bit 16")
-
-
-def test_missing_and_broken_weights(run, data):
-    result = run(*training(data), "--eval", "--pretrained", data / "none")
-    assert_one_clear_line(result, "none.pdparams", "missing")
-    (data / "broken.pdparams").write_bytes(b"these are no weights")
-    result = run(*training(data), "--eval", "--pretrained", data / "broken")
-    assert_one_clear_line(result, "broken.pdparams", "not a file of trained weights")
-
-
-def test_a_text_file_as_query(run, data, weights_of_8_bits):
-    result = run(
-        *("predict.py", "--bit", "8", "--dataset", "coco_lite", "--list-path", data),
-        *("--data-path", data / "pictures", "--pretrained", weights_of_8_bits),
-        *("--output-dir", data, "--img", data / "test.txt"),
-    )
-    assert_one_clear_line(result, "test.txt", "not a picture")
+CANNOT_BE = [
+    (["--data-path", "nowhere"], ["nowhere", "missing", "--data-path"]),
+    (["--output-dir", "FILE"], ["dataset.yaml", "cannot be written"]),
+    (["--cache-dir", "FILE"], ["dataset.yaml", "cannot be written"]),
+    (["--amp"], ["--amp", "cpu", "without --amp"]),
+    (["--bit", "16"], ["first.pdparams", "weights for 8 bits", "--bit 16"]),
+    (["--resume", "nothing"], ["nothing.npz", "missing"]),
+]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--bit", "0"], ["--bit", "multiple of 8", "found 0"]),
-        (["--bit", "20"], ["--bit", "multiple of 8", "found 20"]),
-        (["--bit", "many"], ["--bit", "many"]),
-        (["--batch-size", "0"], ["--batch-size", "1 or more"]),
-        (["--optimizer", "Adam"], ["--optimizer", "SGD"]),
-        (["--dataset", "cocoo"], ["cocoo", "unknown data set", "coco_lite"]),
-        (["--learning", "1"], ["--learning"]),
-        (["--topK", "0"], ["--topK", "found 0"]),
-        (["--crop_size", "300"], ["--crop-size 300", "--resize-size 256"]),
-        (["--amp", "--device", "cpu"], ["--amp", "cpu", "without --amp"]),
-    ],
+    ("name", "damage", "flags", "words"),
+    [*DAMAGED, *(("", lambda path: None, *case) for case in CANNOT_BE)],
 )
-def test_wrong_flags(run, arguments, words):
-    assert_one_clear_line(run("main_single_gpu.py", *arguments), *words)
+def test_a_damaged_file_or_an_impossible_flag_is_one_line(data, capsys, name, damage, flags, words):
+    damage(data / name)
+    flags = [str(data / "dataset.yaml") if flag == "FILE" else flag for flag in flags]
+    assert train(data, *flags) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: ")
+    for word in (name, *words):
+        assert word in line
 
 
-def test_an_unknown_key_in_the_yaml_file(run, tmp_path):
-    file = tmp_path / "settings.yaml"
-    file.write_text("bit: 32\nlearning_rat: 0.1\n", encoding="utf-8")
-    result = run("main_single_gpu.py", "--config", file)
-    assert_one_clear_line(result, "settings.yaml", "'learning_rat'", "'learning_rate'")
+def test_bad_images_are_skipped_on_request_and_named_everywhere(data):
+    for name in ("train1", "test1", "database1"):
+        noise(data / f"{name}.png")
+    for cache in ([], ["--cache-dir", data / "cache"]):
+        assert train(data, "--on-bad-image", "skip", *cache) == 0
+    log = log_of(data / "output")
+    for words in (
+        "1 training images are bad, others take their places:",
+        "1 images of test are left out:",
+        "1 images of database are left out:",
+    ):
+        assert words in log
+    first, cached = epochs_of(data / "output")
+    assert len(first["replaced"]) == 1 and "train.txt, line 2" in first["replaced"][0]
+    assert "test.txt, line 2" in first["left_out"]["test"][0] and first["pictures"] == 12
+    for key in ("loss", "map", "replaced", "left_out"):
+        assert cached[key] == first[key]
 
 
-def test_an_output_folder_that_cannot_be_written(run, data):
-    (data / "output").write_text("a file where the folder should be", encoding="utf-8")
-    assert_one_clear_line(run(*training(data)), "output", "cannot be written")
-
-
-def test_a_ruined_training_stops_and_keeps_what_was_saved(run, data):
-    common = [*training(data), "--batch-size", "2"]
-    assert run(*common).returncode == 0
-    saved = (data / "output/last_8.pdparams").read_bytes()
-    result = run(*common, "--epoch", "3", "--learning_rate", "1e30")
-    assert_one_clear_line(result, "loss is", "step", "--learning-rate")
-    assert (data / "output/last_8.pdparams").read_bytes() == saved
-
-
-def test_a_training_whose_loss_climbs_says_so(run, data):
-    result = run(
-        *(*training(data), "--bit", "64", "--learning_rate", "0.1", "--epoch", "3"),
-        *("--eval_epoch", "3", "--save_epoch", "3"),
-    )
-    assert result.returncode == 0, result.stderr
-    log = (data / "output/train/log_64.txt").read_text(encoding="utf-8")
+def test_a_training_whose_loss_climbs_says_so(data):
+    flags = ["--optimizer", "AdamW", "--learning-rate", "0.5", "--alpha", "0.3"]
+    assert train(data, *flags, epochs=3) == 0
+    log = log_of(data / "output")
     assert "The loss has climbed to" in log and "lower --learning-rate" in log
-    first = log[: log.index("HashNet[ 2/3]")]
-    assert "climbed" not in first, "the first epoch's loss was an ordinary one"
+    assert "climbed" not in log[: log.index("HashNet[ 2/3]")], "the first epoch's was ordinary"
 
 
-@pytest.mark.parametrize("key", ["dataset", "data_path", "output_dir", "epoch"])
-def test_an_empty_value_in_the_yaml_file(run, tmp_path, key):
-    file = tmp_path / "settings.yaml"
-    file.write_text(f"{key}:\n", encoding="utf-8")
-    assert_one_clear_line(run("main_single_gpu.py", "--config", file), "settings.yaml", key)
+# The commands themselves.
 
 
-def test_a_seed_too_large_for_paddle(run):
-    assert_one_clear_line(run("main_single_gpu.py", "--seed", "9" * 20), "--seed", "less than")
-
-
-def test_an_earlier_training_s_weights_are_kept_and_a_changed_recipe_is_told(run, data):
-    output = data / "output"
-    assert run(*training(data)).returncode == 0
-    first = (output / "weights_8.pdparams").read_bytes()
-    resume = ["--resume", output / "last_8", "--alpha", "0.2", "--epoch", "2"]
-    difference = "alpha is 0.2, the saved training had 0.1"
-    assert_one_clear_line(run(*training(data), *resume), difference, "--force-resume")
-    resumed = run(*training(data), *resume, "--force-resume")
-    assert difference in resumed.stdout, resumed.stderr
-    assert not (output / "earlier_weights_8.pdparams").exists()
-    best = (output / "weights_8.pdparams").read_bytes()
-    assert run(*training(data), "--seed", "1").returncode == 0
-    assert (output / "earlier_weights_8.pdparams").read_bytes() == best
-    settings = (output / "train/config_8.yaml").read_bytes()
-    idle = run(*training(data), "--resume", output / "last_8", "--seed", "1", "--debug-steps", "5")
-    assert "Nothing to train" in idle.stdout and idle.returncode == 0
-    assert (output / "train/config_8.yaml").read_bytes() == settings
-    assert first != (output / "weights_8.pdparams").read_bytes()
-
-
-def test_codes_that_no_record_describes_are_set_aside(run, data, weights_of_8_bits):
-    published = data / "database_code_8.npy"
-    np.save(published, np.ones((4, 8), dtype=np.float32))
-    before = published.read_bytes()
-    result = run(
-        *("predict.py", "--bit", "8", "--dataset", "coco_lite", "--list-path", data),
-        *("--data-path", data / "pictures", "--pretrained", weights_of_8_bits),
-        *("--output-dir", data, "--save-path", data, "--img", data / "pictures/0.jpg"),
+def test_a_training_without_imagenet_weights_names_three_ways_out(tmp_path):
+    line = fail(
+        *("main_single_gpu.py", "--dataset", "coco_lite", "--output-dir", tmp_path),
+        *("--backbone-weights", tmp_path / "none.pdparams"),
     )
+    for word in ("convert_weights.py", "paddle", "--backbone-weights none"):
+        assert word in line
+
+
+@pytest.fixture()
+def search(weights_16, tmp_path):
+    """A search in a few images."""
+    lists = shorten_lists(tmp_path / "lists", test=2, database=4)
+    return [
+        *("predict.py", "--bit", "16", "--dataset", "coco_lite", "--list-path", lists),
+        *("--pretrained", weights_16, "--output-dir", tmp_path, "--save-path", tmp_path),
+        *SMALL_IMAGES,
+    ]
+
+
+def test_searches_that_cannot_begin(search, tmp_path):
+    text = tmp_path / "text.jpg"
+    text.write_text("no image", encoding="utf-8")
+    line = fail(*search, "--img", text)
+    assert "text.jpg: not an image" in line and "--img" in line
+    assert "weights for 16 bits, --bit 8" in fail(*search, "--img", text, "--bit", "8")
+
+
+def test_a_search_leaves_bad_images_out_on_request(search, tmp_path):
+    images = shutil.copytree(COCO_LITE, tmp_path / "images")
+    names = [line.split()[0] for line in (tmp_path / "lists/database.txt").open(encoding="utf-8")]
+    queries = tmp_path / "queries"
+    queries.mkdir()
+    for name in names[:2]:
+        shutil.copy(images / name, queries)
+    (queries / "bad.jpg").write_text("no image", encoding="utf-8")
+    (images / names[1]).write_text("no image", encoding="utf-8")
+    skip = ["--data-path", images, "--img", queries, "--on-bad-image", "skip", "--json"]
+    result = run_script(*search, *skip)
     assert result.returncode == 0, result.stderr
-    assert "database_code_8.kept.npy" in result.stdout
-    assert (data / "database_code_8.kept.npy").read_bytes() == before
-    assert np.load(published).shape == (4, 1)
+    assert result.stderr.count("Left out: ") == 2 and "encoding 4 images" in result.stderr
+    found = json.loads(result.stdout)["results"]
+    assert {Path(each["query"]).name for each in found} == {Path(name).name for name in names[:2]}
+    for each in found:
+        assert sorted(match["row"] for match in each["matches"]) == [0, 2, 3]
+        for match in each["matches"]:
+            assert match["picture"] == str(images / names[match["row"]])

@@ -5,61 +5,59 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from pathlib import Path
 
 import pytest
+from helpers import COCO_LITE, fail, run_script, shorten_lists, succeed
 
-ROOT = Path(__file__).resolve().parents[2]
 INFER = "deploy/inference_python/infer.py"
-DATA = ["--bit", "64", "--dataset", "coco_lite"]
+DATA = ["--bit", "16", "--dataset", "coco_lite"]
 
 
 @pytest.fixture(scope="module")
-def exported(run, trained, scratch):
+def exported(weights_16, scratch):
     """The folder of an exported model that takes bytes and gives codes."""
     folder = scratch / "exported"
-    result = run(
-        *("export_model.py", *DATA, "--pretrained", trained[1] / "weights_64"),
+    said = succeed(
+        *("export_model.py", *DATA, "--pretrained", weights_16),
         *("--save-inference-dir", folder, "--input", "uint8", "--output", "codes"),
     )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.count("----- Save exported model: ") == 3
+    assert said.count("----- Save exported model: ") == 3
     assert not {path.name for path in folder.iterdir()} - {
-        f"inference_64{ending}" for ending in (".json", ".pdmodel", ".pdiparams", ".yaml")
+        f"inference_16{ending}" for ending in (".json", ".pdmodel", ".pdiparams", ".yaml")
     }
     return folder
 
 
 @pytest.fixture(scope="module")
-def queries(tmp_path_factory):
-    """A folder of three pictures."""
-    folder = tmp_path_factory.mktemp("queries")
-    for picture in sorted((ROOT / "datasets/coco_lite/val2014").iterdir())[:3]:
-        shutil.copy(picture, folder)
-    return folder
+def queries(scratch):
+    """A folder of three images, and short lists."""
+    folder = scratch / "queries"
+    folder.mkdir()
+    for image in sorted((COCO_LITE / "val2014").iterdir())[:3]:
+        shutil.copy(image, folder)
+    return ["--img-path", folder, "--list-path", shorten_lists(scratch / "lists", database=40)]
 
 
-def answers(text: str) -> list:
+def answers(result) -> list:
     """What a JSON document of predict.py or infer.py says, but for the sheets' places."""
-    return [(found["query"], found["matches"]) for found in json.loads(text)["results"]]
+    assert result.returncode == 0, result.stderr
+    return [(found["query"], found["matches"]) for found in json.loads(result.stdout)["results"]]
 
 
 def test_infer_gives_the_answers_of_predict_from_any_folder(
-    run, trained, exported, queries, tmp_path
+    weights_16, exported, queries, tmp_path
 ):
-    ours = run(
-        *(INFER, *DATA, "--model-dir", exported, "--img-path", queries, "--json"),
-        *("--save-path", tmp_path, "--benchmark", "True", "--warmup", "1", "--batch-size", "2"),
+    ours = run_script(
+        *(INFER, *DATA, "--model-dir", exported, *queries, "--json", "--save-path", tmp_path),
+        *("--benchmark", "True", "--warmup", "1", "--batch-size", "2"),
         cwd=tmp_path,
     )
-    assert ours.returncode == 0, ours.stderr
-    theirs = run(
-        *("predict.py", *DATA, "--pretrained", trained[1] / "weights_64", "--img", queries),
-        *("--json", "--save-path", tmp_path, "--output-dir", tmp_path, "--encoder", "dygraph"),
+    theirs = run_script(
+        *("predict.py", *DATA, "--pretrained", weights_16, *queries, "--json"),
+        *("--save-path", tmp_path, "--output-dir", tmp_path, "--encoder", "dygraph"),
         cwd=tmp_path,
     )
-    assert theirs.returncode == 0, theirs.stderr
-    assert answers(ours.stdout) == answers(theirs.stdout) and len(answers(ours.stdout)) == 3
+    assert answers(ours) == answers(theirs) and len(answers(ours)) == 3
     for field in (
         r"runtime_device: cpu",
         r"ir_optim: True",
@@ -76,45 +74,25 @@ def test_infer_gives_the_answers_of_predict_from_any_folder(
         r"postprocess_time\(ms\): \d+\.\d+",
     ):
         assert re.search(rf"^{field}$", ours.stderr, re.MULTILINE), field
-    again = run(
-        *(INFER, *DATA, "--model-dir", exported, "--img-path", queries / "nothing.jpg"),
-    )
-    assert again.returncode == 2 and "nothing.jpg: the picture is missing" in again.stderr
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (["--img-path", "nothing.jpg"], "nothing.jpg: the image is missing"),
         (["--bit", "32"], "inference_32.yaml: missing; --model-dir names the folder"),
         (["--use-gpu", "maybe"], "expected True or False, found 'maybe'"),
-        (["--use-tensorrt", "True"], "TensorRT needs a GPU"),
         (["--precision", "fp16"], "--precision fp16: needs a GPU"),
     ],
 )
-def test_a_mistake_is_one_line_and_status_2(run, exported, queries, flags, message):
-    result = run(INFER, *DATA, "--model-dir", exported, "--img-path", queries, *flags)
-    assert result.returncode == 2
-    assert message in result.stderr and len(result.stderr.splitlines()) == 1
+def test_a_mistake_is_one_line_and_status_2(exported, queries, tmp_path, flags, message):
+    command = [INFER, *DATA, "--model-dir", exported, *queries, "--save-path", tmp_path]
+    assert message in fail(*command, *flags)
 
 
-def test_codes_of_another_precision_are_not_used(run, exported, queries, tmp_path):
-    import paddle
-
-    if not paddle.base.core.supports_bfloat16():
-        pytest.skip("this CPU has no bfloat16")
-    model = shutil.copytree(exported, tmp_path / "model")
-    command = [INFER, *DATA, "--model-dir", model, "--img-path", queries, "--save-path", tmp_path]
-    assert run(*command).returncode == 0
-    result = run(*command, "--precision", "bf16")
-    assert result.returncode == 0, result.stderr
-    assert "encoding 160 pictures" in result.stdout and "precision has changed" in result.stdout
-
-
-def test_a_damaged_weights_file_exports_nothing(run, tmp_path):
-    (tmp_path / "weights_64.pdparams").write_bytes(b"no weights")
-    result = run(
-        *("export_model.py", *DATA, "--pretrained", tmp_path / "weights_64"),
-        *("--save-inference-dir", tmp_path / "model"),
-    )
-    assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
+def test_a_damaged_weights_file_exports_nothing(tmp_path):
+    (tmp_path / "weights_16.pdparams").write_bytes(b"no weights")
+    command = ["export_model.py", *DATA, "--pretrained", tmp_path / "weights_16"]
+    line = fail(*command, "--save-inference-dir", tmp_path / "model")
+    assert "weights_16.pdparams: not a file of trained weights" in line
     assert not (tmp_path / "model").exists()

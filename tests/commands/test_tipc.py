@@ -5,7 +5,6 @@ Most run with a stand-in for Python, which notes the commands and answers at onc
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -14,22 +13,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import REPOSITORY
 
-ROOT = Path(__file__).resolve().parents[2]
-BITS = (16, 32, 48, 64)
 LITE, WHOLE_INFER = "lite_train_lite_infer", "whole_infer"
 MODES = (LITE, "lite_train_whole_infer", "whole_train_whole_infer", WHOLE_INFER)
 # The lines' keys in the community's order; its scripts find lines by their numbers.
-KEYS = [
-    *("===========================train_params===========================", "model_name"),
-    *("python", "gpu_list", "use-gpu", "--epoch", "--output-dir", "--batch-size"),
-    *("--pretrained", "train_model_name", "--data-path", "##", "trainer", "norm_train", "##"),
-    *("===========================eval_params===========================", "eval", "##"),
-    "===========================infer_params===========================",
-    *("--save-inference-dir", "--pretrained", "norm_export", "##"),
-    *("train_model", "infer_export", "##", "inference", "--use-gpu", "--batch-size"),
-    *("--model-dir", "--img-path", "--benchmark"),
-]
+KEYS = """
+===========================train_params=========================== model_name python gpu_list
+use-gpu --epoch --output-dir --batch-size --pretrained train_model_name --data-path ## trainer
+norm_train ## ===========================eval_params=========================== eval ##
+===========================infer_params=========================== --save-inference-dir
+--pretrained norm_export ## train_model infer_export ## inference --use-gpu --batch-size
+--model-dir --img-path --benchmark
+"""
 STAND_IN = """\
 #!/usr/bin/env bash
 case "$*" in
@@ -40,7 +36,8 @@ echo "${CUDA_VISIBLE_DEVICES:-all} $*" >>"$CALLS"
 case "$*" in *"$BROKEN"*) echo "this step is broken" >&2; exit 2 ;; esac
 far=3
 case "$*" in *"$OTHER"*) far=4 ;; esac
-echo '{"results": [{"query": "q", "matches": [{"distance": '$far', "row": 1, "picture": "p"}]}]}'
+match='{"distance": '$far', "row": 1, "picture": "p"}'
+echo '{"results": [{"query": "q", "sheet": "'$$'.jpg", "matches": ['$match']}]}'
 """
 
 
@@ -49,39 +46,32 @@ def config_of(bit: int) -> Path:
     return Path(f"test_tipc/configs/hashnet_{bit}/train_infer_python.txt")
 
 
-def start(*command, cwd=ROOT, **environment) -> subprocess.CompletedProcess:
+def start(*command, cwd=REPOSITORY, **environment) -> subprocess.CompletedProcess:
     """Runs a command in a folder, without settings of the environment that choose a Python."""
     kept = {name: value for name, value in os.environ.items() if name not in ("VENV", "PADDLE")}
-    return subprocess.run(
-        [*map(str, command)],
-        cwd=cwd,
-        env={**kept, "PYTHON": sys.executable, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    env = {**kept, "PYTHON": sys.executable, **environment}
+    command = [*map(str, command)]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
 
-def chain(config, mode, **rest) -> subprocess.CompletedProcess:
+def chain(config, mode=LITE, **rest) -> subprocess.CompletedProcess:
     """Runs the chain of a configuration."""
     return start("bash", "test_tipc/test_train_inference_python.sh", config, mode, **rest)
 
 
 @pytest.fixture
 def house(tmp_path):
-    """A copy of the scripts, and what to start them with: a Python and a machine that are stood in.
+    """A copy of the scripts (`root`), and a function that gives what to start them with.
 
-    Returns:
-        A function of GPUs, of a word of commands that break, and of a word of commands that answer
-        otherwise; it gives the arguments of `start`.
+    Of GPUs, of a word of commands that break, and of a word of commands that answer otherwise.
     """
     house = tmp_path / "house"
-    shutil.copytree(ROOT / "test_tipc", house / "test_tipc", ignore=lambda *_: ["output"])
+    shutil.copytree(REPOSITORY / "test_tipc", house / "test_tipc", ignore=lambda *_: ["output"])
     (house / "scripts").mkdir()
     for name in ("tipc.sh", "environment.sh"):
-        shutil.copy(ROOT / "scripts" / name, house / "scripts")
+        shutil.copy(REPOSITORY / "scripts" / name, house / "scripts")
     for name in ("data", "datasets"):
-        (house / name).symlink_to(ROOT / name)
+        (house / name).symlink_to(REPOSITORY / name)
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "python").write_text(STAND_IN, encoding="utf-8")
@@ -106,19 +96,28 @@ def house(tmp_path):
     return arguments
 
 
-def results(root: Path, bit: int = 16, mode: str = LITE) -> tuple[list[str], list[list[str]]]:
+def results(root: Path) -> tuple[list[str], list[list[str]]]:
     """The lines of results_python.log, and the recorded steps with their status."""
-    folder = root / f"test_tipc/output/hashnet_{bit}/{mode}"
+    folder = root / f"test_tipc/output/hashnet_16/{LITE}"
     steps = (folder / "steps.tsv").read_text(encoding="utf-8").splitlines()
     log = (folder / "results_python.log").read_text(encoding="utf-8").splitlines()
     return log, [step.split("\t") for step in steps]
 
 
-@pytest.mark.parametrize("bit", BITS)
-def test_a_configuration_has_the_32_lines_of_the_format(bit):
-    lines = (ROOT / config_of(bit)).read_text(encoding="utf-8").splitlines()
-    assert [line.partition(":")[0] for line in lines] == KEYS and len(lines) == 32
-    seed = {16: 0, 32: 2000, 48: 200, 64: 2000}[bit]  # the published ones
+def changed(root: Path, **lines: str) -> Path:
+    """A 16-bit configuration with other lines, such as `l4='gpu_list:0'`, ended as on Windows."""
+    text = (REPOSITORY / config_of(16)).read_text(encoding="utf-8").splitlines()
+    for number, line in lines.items():
+        text[int(number[1:]) - 1] = line
+    path = root / "config.txt"
+    path.write_bytes("".join(f"{line}\r\n" for line in text).encode())
+    return path
+
+
+@pytest.mark.parametrize(("bit", "seed"), [(16, 0), (32, 2000), (48, 200), (64, 2000)])
+def test_a_configuration_has_the_32_lines_of_the_format_and_the_published_seed(bit, seed):
+    lines = (REPOSITORY / config_of(bit)).read_text(encoding="utf-8").splitlines()
+    assert [line.partition(":")[0] for line in lines] == KEYS.split() and len(lines) == 32
     assert lines[1] == f"model_name:hashnet_{bit}"
     assert lines[13] == f"norm_train:main_single_gpu.py --bit {bit} --seed {seed}"
     for number in (17, 22, 25, 27):
@@ -128,89 +127,48 @@ def test_a_configuration_has_the_32_lines_of_the_format(bit):
         assert tuple(part.partition("=")[0] for part in parts) == modes
 
 
+PARSED = {
+    "mode_value_at 8; mode_value_at 3; data_set infer": "16\npython3\ncoco_lite",
+    "flag --pretrained null; flag --pretrained ''; flag null 3": "",
+    "MODE=lite_train_whole_infer; data_set train; data_set infer": "coco_lite\ncoco",
+    "MODE=whole_infer; data_set infer": "coco",
+    'gpu_answers() { true; }; CUDA_VISIBLE_DEVICES= count_gpus "$PYTHON"': "0",
+}
+
+
+def test_the_parser_of_configurations(tmp_path):
+    script = f". test_tipc/common_func.sh; read_config '{changed(tmp_path)}' {LITE}"
+    calls = "; echo ----; ".join(f"({call})" for call in PARSED)
+    done = start("bash", "-c", f"set -eu; {script}; {calls}")
+    found = [text.strip() for text in done.stdout.split("----\n")]
+    assert dict(zip(PARSED, found)) == PARSED, done.stderr
+
+
+CHAIN, PREPARE = "test_train_inference_python.sh", "prepare.sh"
+
+
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("script", "config", "mode", "message"),
     [
-        ("key_at 6", "--epoch"),
-        ("value_at 3", "python3"),
-        ("mode_value_at 6", "2"),
-        ("mode_value_at 3", "python3"),
-        ('flag --epoch "$(mode_value_at 6)"', "--epoch 2"),
-        ("flag --pretrained null", ""),
-        ("flag --pretrained ''", ""),
-        ("flag null 3", ""),
-        ("alternatives 'f.py --a 1|2 --b x --c True|False'", None),
-        ("data_set train; data_set infer", "coco_lite\ncoco_lite"),
-        ("MODE=lite_train_whole_infer; data_set train; data_set infer", "coco_lite\ncoco"),
-        ("MODE=whole_infer; data_set infer", "coco"),
+        (PREPARE, config_of(16), "lite", "mode 'lite': expected one of lite_train_lite_infer"),
+        (PREPARE, "LICENSE", WHOLE_INFER, "LICENSE: expected 32 lines"),
+        (PREPARE, {"l11": "--data-path:nowhere"}, WHOLE_INFER, "nowhere: the pictures of coco"),
+        (CHAIN, config_of(16), "", "mode '': expected one of lite_train_lite_infer"),
+        (CHAIN, "nowhere.txt", WHOLE_INFER, "nowhere.txt: missing"),
+        (CHAIN, {"l6": "--epoch:whole_infer=150"}, LITE, "line 6: no value for lite_train_lite_"),
+        (CHAIN, {"l4": "gpu_list:cpu"}, LITE, "line 4: 'cpu': expected -1 (CPU), a GPU, or GPUs"),
     ],
 )
-def test_the_parser_of_configurations(call, said):
-    script = f"set -eu; . test_tipc/common_func.sh; read_config {config_of(32)} {LITE}; {call}"
-    done = start("bash", "-c", script)
-    if said is None:
-        said = "\n".join(f"f.py --a {a} --b x --c {c}" for a in (1, 2) for c in (True, False))
-    assert done.returncode == 0 and done.stdout.rstrip("\n") == said, done.stderr
-
-
-def test_lines_that_end_as_on_windows_are_read_alike(tmp_path):
-    text = (ROOT / config_of(32)).read_text(encoding="utf-8")
-    path = tmp_path / "config.txt"
-    path.write_bytes(text.replace("\n", "\r\n").encode())
-    script = (
-        f". test_tipc/common_func.sh; read_config '{path}' {LITE}; mode_value_at 8; value_at 32"
-    )
-    assert start("bash", "-c", script).stdout == "16\nTrue\n"
-
-
-@pytest.mark.parametrize("script", ["prepare.sh", "test_train_inference_python.sh"])
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "usage: "),
-        ([config_of(16), "lite"], "mode 'lite': expected one of lite_train_lite_infer"),
-        (["nowhere.txt", WHOLE_INFER], "nowhere.txt: missing"),
-        (["LICENSE", WHOLE_INFER], "LICENSE: expected 32 lines"),
-    ],
-)
-def test_a_mistake_is_one_line(script, arguments, message):
-    done = start("bash", f"test_tipc/{script}", *arguments)
+def test_a_mistake_is_one_line_before_anything_runs(house, script, config, mode, message):
+    config = changed(house.root, **config) if isinstance(config, dict) else config
+    (house.root / "LICENSE").touch()
+    done = start("bash", f"test_tipc/{script}", config, mode, **house())
     assert done.returncode == 2 and message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-
-
-def changed(root: Path, **lines: str) -> Path:
-    """A 16-bit configuration with other lines, such as `l4='gpu_list:0'`."""
-    text = (ROOT / config_of(16)).read_text(encoding="utf-8").splitlines()
-    for number, line in lines.items():
-        text[int(number[1:]) - 1] = line
-    path = root / "config.txt"
-    path.write_text("\n".join(text) + "\n", encoding="utf-8")
-    return path
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        ({"l6": "--epoch:whole_train_whole_infer=150"}, "line 6: no value for lite_train_lite_"),
-        ({"l4": "gpu_list:cpu"}, "line 4: 'cpu': expected -1 (CPU), a GPU, or GPUs such as 0,1"),
-    ],
-)
-def test_a_mistake_in_a_line_is_named_before_anything_runs(house, lines, message):
-    done = chain(changed(house.root, **lines), LITE, **house())
-    assert done.returncode == 2 and message in done.stderr and len(done.stderr.splitlines()) == 1
-    assert not (house.root / "calls.txt").exists()
-
-
-def test_what_is_missing_is_told_by_the_preparation(tmp_path):
-    if (ROOT / "datasets/COCO2014").is_dir():
-        pytest.skip("COCO is here")
-    done = start("bash", "test_tipc/prepare.sh", config_of(64), "whole_train_whole_infer")
-    assert done.returncode == 2 and "./datasets/COCO2014: the pictures of coco" in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and not (house.root / "calls.txt").exists()
 
 
 def test_on_a_cpu_the_chain_runs_and_what_needs_a_gpu_is_skipped(house):
-    done = chain(config_of(16), LITE, **house())
+    done = chain(config_of(16), **house())
     assert done.returncode == 0, done.stderr
     log, steps = results(house.root)
     inferences = 4 * [["cpu: inference, cpu", "ok"], ["cpu: same answers, cpu", "ok"]]
@@ -220,8 +178,7 @@ def test_on_a_cpu_the_chain_runs_and_what_needs_a_gpu_is_skipped(house):
         *(["gpu 0: train", "skipped"], ["gpu 0,1: train", "skipped"]),
     ]
     said = {"ok": "Run successfully with command - hashnet_16 - ", "skipped": "Skipped (no GPU): "}
-    for line, (_, status) in zip(log, steps):
-        assert line.startswith(said[status]) and line.endswith("!") == (status == "ok")
+    assert all(line.startswith(said[status]) for line, (_, status) in zip(log, steps))
     assert done.stdout.splitlines() == log, "the console says the same"
     logs = [re.search(r" - (\S+\.log)!$", line).group(1) for line in log if line.endswith("!")]
     assert len(set(logs)) == len(logs), "each step has a log of its own"
@@ -234,11 +191,13 @@ def test_on_a_cpu_the_chain_runs_and_what_needs_a_gpu_is_skipped(house):
     )
 
 
-def test_on_two_gpus_nothing_is_skipped_and_several_go_through_the_launcher(house):
-    done = chain(config_of(16), LITE, **house(gpus=2))
+def test_on_two_gpus_several_go_through_the_launcher_and_only_a_third_is_skipped(house):
+    config = changed(house.root, l4="gpu_list:-1|0|0,1|2", l5="use-gpu:True")
+    done = chain(config, **house(gpus=2))
     assert done.returncode == 0, done.stderr
-    _, steps = results(house.root)
-    assert {status for _, status in steps} == {"ok"}
+    log, steps = results(house.root)
+    assert [step for step, status in steps if status != "ok"] == ["gpu 2: train"]
+    assert log[-1].endswith("(Paddle can use 2)")
     for label in ("cpu", "gpu 0", "gpu 0,1"):
         for step in ("train", "eval", "export", "inference, cpu", "inference, gpu"):
             assert [f"{label}: {step}", "ok"] in steps
@@ -251,80 +210,53 @@ def test_on_two_gpus_nothing_is_skipped_and_several_go_through_the_launcher(hous
     assert sum("infer.py" in call and "--use-gpu True" in call for call in calls) == 3
 
 
-def test_a_gpu_that_the_machine_has_not_is_skipped_where_others_answer(house):
-    done = chain(changed(house.root, l4="gpu_list:0|1|0,1", l5="use-gpu:True"), LITE, **house(1))
-    assert done.returncode == 0, done.stderr
-    log, steps = results(house.root)
-    skipped = [step for step, status in steps if status == "skipped"]
-    assert skipped == ["gpu 1: train", "gpu 0,1: train"]
-    assert ["gpu 0: train", "ok"] in steps and log[-1].endswith("(Paddle can use 1)")
-
-
 @pytest.mark.parametrize(
-    ("broken", "failed"),
+    ("broken", "failed", "shown"),
     [
-        ("--epoch", {"cpu: train", "cpu: eval", "cpu: export", "cpu: inference"}),
-        ("--eval", {"cpu: eval"}),
-        ("export_model.py", {"cpu: export", "cpu: inference"}),
-        ("predict.py", {"cpu: predict, cpu", "cpu: same answers, cpu"}),
-        ("--enable-mkldnn False", {"cpu: inference, cpu"}),
+        ("--epoch", {"train", "eval", "export", "inference"}, "| this step is broken"),
+        ("--eval", {"eval"}, "| this step is broken"),
+        ("predict.py", {"predict, cpu", "same answers, cpu"}, "| this step is broken"),
+        ("--enable-mkldnn False", {"inference, cpu"}, "| this step is broken"),
+        (None, {"same answers, cpu"}, "different answers for q"),
     ],
 )
-def test_a_broken_step_fails_the_chain_and_what_needs_it(house, broken, failed):
-    done = chain(config_of(16), LITE, **house(broken=broken))
-    assert done.returncode == 1
+def test_a_broken_step_fails_the_chain_and_what_needs_it(house, broken, failed, shown):
+    machine = house(broken=broken) if broken else house(other="--enable-mkldnn False")
+    done = chain(config_of(16), **machine)
+    assert done.returncode == 1 and shown in done.stdout and "steps failed; see " in done.stdout
     log, steps = results(house.root)
-    assert {step for step, status in steps if status == "failed"} == failed
-    lines = [line for line, (_, status) in zip(log, steps) if status == "failed"]
-    assert all(line.startswith("Run failed with command - hashnet_16 - ") for line in lines)
-    assert "| this step is broken" in done.stdout and "steps failed; see " in done.stdout
+    assert {step for step, status in steps if status == "failed"} == {f"cpu: {f}" for f in failed}
+    for line, (_, status) in zip(log, steps):
+        if status == "failed":
+            assert line.startswith("Run failed with command - hashnet_16 - ")
 
 
-def test_other_answers_than_predict_s_fail_the_chain(house):
-    done = chain(config_of(16), LITE, **house(other="--enable-mkldnn False"))
-    _, steps = results(house.root)
-    same = [status for step, status in steps if step == "cpu: same answers, cpu"]
-    assert done.returncode == 1 and same == ["ok", "ok", "failed", "failed"]
-    assert "different answers for q" in done.stdout
-
-
-def test_a_wrong_weights_path_fails_the_real_export(tmp_path):
+def test_wrong_weights_fail_the_real_export(tmp_path):
     config = changed(
         tmp_path,
         l7=f"--output-dir:{tmp_path}",
         l20=f"--save-inference-dir:{tmp_path}/inference",
         l24=f"train_model:{tmp_path}/no_weights",
     )
-    prepared = start("bash", "test_tipc/prepare.sh", config, WHOLE_INFER)
-    assert prepared.returncode == 2
     done = chain(config, WHOLE_INFER)
     assert done.returncode == 1
     log = (tmp_path / WHOLE_INFER / "results_python.log").read_text(encoding="utf-8").splitlines()
-    python = re.escape(sys.executable)
-    assert re.match(
-        rf"Run failed with command - hashnet_16 - {python} export_model.py --bit 16 ", log[0]
-    )
+    command = rf"{re.escape(sys.executable)} export_model.py --bit 16 "
+    assert re.match(rf"Run failed with command - hashnet_16 - {command}", log[0])
     assert log[1].endswith(" - trained: inference was not run: the export failed!")
     assert "no_weights.pdparams: missing" in done.stdout, "the cause is shown"
 
 
-def test_the_table_shows_each_step_of_each_length(house):
-    done = start("sh", "scripts/tipc.sh", **house(), BITS="16 64")
-    assert done.returncode == 0, done.stderr
+def test_the_table_shows_each_step_of_each_length_and_a_failure_is_the_status(house):
+    done = start("sh", "scripts/tipc.sh", **house(broken="export_model.py --bit 16"), BITS="16 64")
+    assert done.returncode == 1
     table = done.stdout.split("== lite_train_lite_infer, ")[1].splitlines()
     assert table[0].endswith("ok, failed, or skipped for want of a GPU")
     assert table[1].split() == ["step", "16", "bits", "64", "bits"]
     rows = {line[:-18].strip(): line[-18:].split() for line in table[2:]}
-    assert rows["cpu: train"] == rows["cpu: same answers, cpu"] == ["ok", "ok"]
-    assert rows["gpu 0,1: train"] == rows["cpu: inference, gpu"] == ["skipped", "skipped"]
-
-
-def test_a_failure_of_one_length_stands_in_the_table_and_in_the_status(house):
-    done = start("sh", "scripts/tipc.sh", **house(broken="export_model.py --bit 16"), BITS="16 64")
-    assert done.returncode == 1
-    rows = {line[:-18].strip(): line[-18:].split() for line in done.stdout.splitlines()[-11:]}
-    assert rows["cpu: export"] == ["failed", "ok"]
-    assert rows["cpu: inference"] == ["failed", "-"] and rows["cpu: train"] == ["ok", "ok"]
+    assert rows["cpu: train"] == ["ok", "ok"] and rows["cpu: export"] == ["failed", "ok"]
+    assert rows["cpu: inference"] == ["failed", "-"]
+    assert rows["gpu 0,1: train"] == ["skipped", "skipped"]
 
 
 def test_a_chain_that_cannot_begin_is_a_failure(house):
@@ -332,16 +264,3 @@ def test_a_chain_that_cannot_begin_is_a_failure(house):
     done = start("sh", "scripts/tipc.sh", **house(), BITS="16")
     assert done.returncode == 1 and "pictures of coco_lite are missing" in done.stderr
     assert done.stdout.splitlines()[-1].split() == ["prepare", "failed"]
-
-
-@pytest.mark.parametrize(
-    ("distance", "status", "said"), [(3, 0, "same answers for 1"), (4, 1, "different answers")]
-)
-def test_answers_are_compared_by_what_they_found(tmp_path, distance, status, said):
-    for name, far, sheet in (("one", 3, "a.jpg"), ("other", distance, "b.jpg")):
-        match = {"rank": 1, "distance": far, "row": 7, "picture": "7.jpg", "relevant": None}
-        found = [{"query": "q.jpg", "sheet": sheet, "matches": [match]}]
-        (tmp_path / name).write_text(json.dumps({"bit": 16, "results": found}))
-    compared = (tmp_path / "one", tmp_path / "other")
-    done = start(sys.executable, "test_tipc/compare_answers.py", *compared)
-    assert done.returncode == status and said in done.stdout

@@ -121,6 +121,9 @@ def test_bfloat16_differs_in_few_bits_and_says_so(network, drawn):
     assert backend.precision == "bf16"
     assert wrong.mean() < 0.03
     assert not wrong[np.abs(z) > 0.1 * np.abs(z).max()].any()
+    uneven = InferenceBackend(SmallHashNet(16), 63, PredictorOptions(precision="bf16"))
+    with uneven, pytest.raises(UserError, match=r"--precision bf16: .* images of this size; "):
+        uneven(np.zeros((2, 63, 63, 3), np.uint8))
 
 
 def test_the_backends_leave_the_network_and_what_it_computes_as_they_were(network, drawn):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,11 +34,14 @@ def database(tmp_path):
     paths[0].parent.mkdir()
     for number, path in enumerate(paths):
         Image.new("RGB", (40, 30), (80 * number, 0, 0)).save(path)
-    return Split("database", ImageFiles([str(p) for p in paths], "list"), LABELS, {})
+    return Split(
+        "database", ImageFiles([str(p) for p in paths], "list"), LABELS, {"list_sha256": "1"}
+    )
 
 
 def test_matches_stand_by_distance_and_then_by_index(database):
-    (matches,) = search(CODES[:1], [LABELS[0]], CODES, database, 3)
+    matches, unknown = search(CODES[:2], [LABELS[0], None], CODES, database, 3)
+    assert [m.relevant for m in unknown] == [None] * 3
     found = [(m.rank, m.distance, m.index, m.relevant) for m in matches]
     assert found == [(1, 0, 0, True), (2, 0, 3, False), (3, 1, 1, False)]
     assert matches[0].image == database.images.name(0)
@@ -48,12 +52,6 @@ def test_matches_stand_by_distance_and_then_by_index(database):
         "picture": database.images.name(0),
         "relevant": True,
     }
-
-
-def test_relevance_of_a_query_without_known_labels_is_not_known(database):
-    known, unknown = search(CODES[:2], [LABELS[2], None], CODES, database, 99)
-    assert [m.relevant for m in unknown] == [None] * 4
-    assert {m.index: m.relevant for m in known} == {0: True, 1: True, 2: True, 3: False}
 
 
 def test_of_a_database_with_images_left_out_the_list_s_index_is_told(database):
@@ -90,7 +88,8 @@ def test_labels_are_known_for_images_of_the_lists(tmp_path, database, monkeypatc
 class Reds:
     """A backend that knows the database's codes by the images' red."""
 
-    precision = "fp32"
+    def __init__(self, precision):
+        self.precision = precision
 
     def __enter__(self): ...
 
@@ -100,11 +99,12 @@ class Reds:
         return CODES[images[:, 0, 0, 0] // 80]
 
 
-def ask(database, folder, *queries, skip_bad=False):
+def ask(database, folder, *queries, skip_bad=False, weights="a", crop=24, precision="fp32"):
     """A search for images of the database, by their indices; returns what is found, in JSON."""
     log_to_console(json=False)
-    transform = build_transform("short_side", 30, 24)
-    encoder = Encoder(Reds(), transform, 2, LoaderOptions(skip_bad=skip_bad), {})
+    transform, backend = build_transform("short_side", 30, crop), Reds(precision)
+    options = LoaderOptions(skip_bad=skip_bad)
+    encoder = Encoder(backend, transform, 2, options, {"weights_sha256": weights})
     config = replace(Config(), bit=8, topk=4, save_path=str(folder))
     images = unlisted_images([Path(database.images.name(index)) for index in queries], "--img")
     return run_search(config, encoder, images, database, database, folder / "codes.npy")
@@ -129,6 +129,31 @@ def test_a_search_leaves_table_kept_lines_copy_and_sheet(tmp_path, database, cap
     assert again[0]["matches"] == answer["matches"]
     assert [Path(each["sheet"]).name for each in again] == ["search_1_0.jpg", "search_2_2.jpg"]
     assert f"Database codes: 4 read from {output / 'codes.npy'}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("origin", "other", "why"),
+    [
+        ({}, {"weights": "b"}, "weights"),
+        ({}, {"crop": 20}, "transform"),
+        ({}, {"precision": "bf16"}, "precision"),
+        ({"list_sha256": "2"}, {}, "list"),
+    ],
+)
+def test_codes_of_anything_else_are_made_anew(tmp_path, database, capsys, origin, other, why):
+    ask(database, tmp_path, 0)
+    capsys.readouterr()
+    ask(replace(database, origin={**database.origin, **origin}), tmp_path, 0, **other)
+    assert re.search(rf"encoding 4 images \(.*{why}.* changed", capsys.readouterr().out)
+
+
+def test_codes_that_no_record_describes_are_set_aside(tmp_path, database, capsys):
+    np.save(tmp_path / "codes.npy", SIGNS)  # as the published code keeps them
+    before = (tmp_path / "codes.npy").read_bytes()
+    ask(database, tmp_path, 0)
+    assert "codes.kept.npy" in capsys.readouterr().out
+    assert (tmp_path / "codes.kept.npy").read_bytes() == before
+    np.testing.assert_array_equal(np.load(tmp_path / "codes.npy"), CODES)
 
 
 def test_an_image_found_that_cannot_be_read_any_more(tmp_path, database, capsys):

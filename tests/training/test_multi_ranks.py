@@ -20,28 +20,27 @@ BAD = [0, 7, 8, 20]
 
 @pytest.fixture(scope="module")
 def trained(scratch):
-    """(dtype, rows, ranks, …) → what each rank of a small training came to."""
+    """(rows, ranks, …) → what each rank of a small training in double precision came to."""
     tasks: dict[int, list] = {1: [], 2: [], 3: []}
 
     def folder_of(*case):
         return scratch / "-".join(map(str, case))
 
-    def add(batch, dtype, rows, ranks, sampling="shard", bad=()):
-        task = {"batch": batch, "dtype": dtype, "rows": rows, "sampling": sampling, "bad": bad}
-        tasks[ranks].append({**task, "folder": str(folder_of(dtype, rows, ranks, sampling, bad))})
+    def add(batch, rows, ranks, sampling="shard", bad=()):
+        task = {"batch": batch, "rows": rows, "sampling": sampling, "bad": bad}
+        tasks[ranks].append({**task, "folder": str(folder_of(rows, ranks, sampling, bad))})
 
-    for dtype in ("float32", "float64"):
-        for ranks, rows in CASES:
-            add(ranks * BATCH[ranks], dtype, rows, 1)
-            add(BATCH[ranks], dtype, rows, ranks)
-    add(8, "float32", 21, 1, bad=BAD)
-    add(4, "float32", 21, 2, bad=BAD)
-    add(4, "float32", 21, 2, "replicate")
+    for ranks, rows in CASES:
+        add(ranks * BATCH[ranks], rows, 1)
+        add(BATCH[ranks], rows, ranks)
+    add(8, 21, 1, bad=BAD)
+    add(4, 21, 2, bad=BAD)
+    add(4, 21, 2, "replicate")
     for ranks, together in tasks.items():
         succeed("tests/multi_ranks.py", "train_all", json.dumps(together), ranks)
 
-    def found(dtype, rows, ranks, sampling="shard", bad=()):
-        came_to = folder_of(dtype, rows, ranks, sampling, bad)
+    def found(rows, ranks, sampling="shard", bad=()):
+        came_to = folder_of(rows, ranks, sampling, bad)
         return [pickle.loads((came_to / f"rank{r}.pkl").read_bytes()) for r in range(ranks)]
 
     return found
@@ -58,44 +57,36 @@ def joined(state: dict) -> np.ndarray:
     return np.concatenate([state[name].ravel() for name in sorted(state)])
 
 
+def assert_equal(rank: dict, one: dict) -> None:
+    """One of several ranks came to what one process came to, tensor by tensor."""
+    for part in ("weights", "bank"):
+        for name, expected in one[part].items():
+            assert distance(rank[part][name], expected) < 1e-11, name
+    assert rank["losses"] == pytest.approx(one["losses"], rel=1e-12)
+    np.testing.assert_array_equal(rank["codes"], one["codes"])
+
+
 @pytest.mark.parametrize(("ranks", "rows"), CASES)
 def test_ranks_take_the_steps_of_one_process_with_their_batches_together(trained, ranks, rows):
-    """In double precision, where rounding hides nothing, tensor by tensor."""
-    (one,) = trained("float64", rows, 1)
+    (one,) = trained(rows, 1)
     assert len(one["losses"]) == 6, "three steps in each of two epochs"
-    for rank in trained("float64", rows, ranks):
-        for part in ("weights", "bank"):
-            for name, expected in one[part].items():
-                assert distance(rank[part][name], expected) < 1e-11, name
-        assert rank["losses"] == pytest.approx(one["losses"], rel=1e-12)
+    for rank in trained(rows, ranks):
+        assert_equal(rank, one)
+        assert rank["images"] == rows
     assert distance(joined(one["weights"]), joined(one["start"])) > 1e-2, "weights have moved"
 
 
-@pytest.mark.parametrize(("ranks", "rows"), CASES)
-def test_in_single_precision_they_differ_by_rounding_alone(trained, ranks, rows):
-    """As a whole: a bias that has hardly left 0 is a small sum of large parts."""
-    (one,) = trained("float32", rows, 1)
-    for rank in trained("float32", rows, ranks):
-        for part in ("weights", "bank"):
-            assert distance(joined(rank[part]), joined(one[part])) < 1e-5
-        assert rank["losses"] == pytest.approx(one["losses"], rel=1e-5)
-        assert rank["images"] == rows
-        np.testing.assert_array_equal(rank["codes"], one["codes"])
-
-
 def test_ranks_replace_bad_images_as_one_process_does_and_leave_out_the_same(trained):
-    (one,), (good,) = (trained("float32", 21, 1, bad=bad) for bad in (BAD, ()))
+    (one,), (good,) = (trained(21, 1, bad=bad) for bad in (BAD, ()))
     assert distance(joined(one["weights"]), joined(good["weights"])) > 1e-4
-    for rank in trained("float32", 21, 2, bad=BAD):
-        assert distance(joined(rank["weights"]), joined(one["weights"])) < 1e-5
-        assert distance(joined(rank["bank"]), joined(one["bank"])) < 1e-5
-        np.testing.assert_array_equal(rank["codes"], one["codes"])
+    for rank in trained(21, 2, bad=BAD):
+        assert_equal(rank, one)
         assert list(rank["index"]) == [row for row in range(21) if row not in BAD]
         assert rank["bad"] == one["bad"] == {row: f"{row}: damaged" for row in BAD}
 
 
 def test_replicate_walks_the_whole_set_on_every_rank_with_a_bank_each(trained):
-    first, second = trained("float32", 21, 2, "replicate")
+    first, second = trained(21, 2, "replicate")
     assert len(first["losses"]) == 2 * 6 and first["losses"] == second["losses"]
     assert first["images"] == 2 * 21
     np.testing.assert_array_equal(joined(first["weights"]), joined(second["weights"]))

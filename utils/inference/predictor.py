@@ -76,7 +76,7 @@ class Predictor:
         for path in (program, parameters):
             if not path.is_file():
                 raise UserError(f"{path}: missing; export_model.py writes it")
-        self._use_gpu = options.use_gpu
+        self._use_gpu, self._precision = options.use_gpu, options.precision
         try:
             with _quiet_console():
                 predictor = inference.create_predictor(_config(program, parameters, options))
@@ -90,10 +90,22 @@ class Predictor:
         self._output = predictor.get_output_handle(predictor.get_output_names()[0])
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
-        """Runs the program on one batch, of the shape and dtype that it takes."""
+        """Runs the program on one batch, of the shape and dtype that it takes.
+
+        Raises:
+            UserError: Paddle has no code for this precision and this size of images.
+        """
         self._input.reshape(batch.shape)
         self._input.copy_from_cpu(np.ascontiguousarray(batch))
-        self._predictor.run()
+        try:
+            self._predictor.run()
+        except RuntimeError as error:  # in bfloat16, where pooling to 6×6 is not even
+            if self._precision == "fp32":
+                raise
+            raise UserError(
+                f"--precision {self._precision}: Paddle Inference cannot run it on images of this "
+                "size; --crop-size 224 or --precision fp32 can be run"
+            ) from error
         if not self._use_gpu:
             # A run leaves Paddle's CPU maths with one thread: a training that went on would be
             # slower, and other in the last bits than one that was not interrupted.
