@@ -196,7 +196,8 @@ def test_a_full_disk_costs_codes_states_metrics_and_logs_what_is_new_alone(full_
     ):
         with pytest.raises(UserError, match=f"{path.name}: cannot be written: No space left"):
             write()
-    logging.getLogger("utils").handlers.clear()
+    for package in ("utils", "models"):
+        logging.getLogger(package).handlers.clear()
     np.testing.assert_array_equal(load_codes(codes, 8)[0], old)
     assert read_training_state(state)[1] == {"epoch": 1}
     assert [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()] == [1, 2]

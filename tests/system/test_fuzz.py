@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-import pickle
 import warnings
 
 import numpy as np
@@ -19,14 +17,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_network import SmallHashNet, values
 
-from models import HashNet
 from utils.codes.storage import load_codes, save_codes
 from utils.config import PREDICT_COMMAND, TRAIN_COMMAND, Config, parse_config
 from utils.datasets import open_splits
 from utils.datasets.images import open_image
 from utils.datasets.info import INFO_FILE, read_dataset_info
 from utils.inference.export import Record, read_exported
-from utils.system.pickles import load_plain
 from utils.system.state_files import read_state, read_training_state, write_training_state
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore::Warning:PIL")]
@@ -79,36 +75,6 @@ def test_states(scratch, states, what, seed):
     only_user_errors(lambda: read(path), path)
 
 
-@cases(300)
-@given(st.sampled_from([0, 1, 2, 9]), seeds)
-def test_weights_are_loaded_whole_or_not_at_all(scratch, states, which, seed):
-    path = scratch / ("weights.npz" if which == 9 else "weights.pdparams")
-    written(path, mutated(states[which], seed))
-    network = SmallHashNet(8)
-    before = values(network)
-    if not only_user_errors(lambda: HashNet.load_weights(network, path), path):
-        for name, array in values(network).items():
-            np.testing.assert_array_equal(array, before[name])
-
-
-plain = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary()),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4),
-        st.tuples(inner, inner),
-        st.dictionaries(st.one_of(st.text(), st.integers(), st.binary()), inner, max_size=4),
-    ),
-    max_leaves=12,
-)
-
-
-@cases(400)
-@given(plain, st.integers(2, 5))
-def test_plain_values_are_read_as_pickle_reads_them(value, protocol):
-    content = pickle.dumps(value, protocol)
-    assert repr(load_plain(content)) == repr(pickle.loads(content))
-
-
 @pytest.fixture(scope="module")
 def codes(scratch):
     """A code file, its record, and the published format, as bytes."""
@@ -119,17 +85,8 @@ def codes(scratch):
     return path.read_bytes(), path.with_suffix(".json").read_bytes(), published.getvalue()
 
 
-json_values = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
-    lambda inner: st.lists(inner, max_size=2),
-    max_leaves=3,
-)
-record_keys = st.sampled_from(["bit", "rows", "codes_sha256", "list"])
-records = st.one_of(
-    noise,
-    st.dictionaries(record_keys, json_values).map(lambda record: json.dumps(record).encode()),
-    st.sampled_from([b"[" * 100_000, b"9" * 10_000]),
-)
+RECORD = b'{"bit": [16], "rows": 1e999, "codes_sha256": null, "list": "a"}'
+records = st.one_of(noise, st.sampled_from([RECORD, b"[" * 100_000, b"9" * 10_000]))
 
 
 @cases(900)

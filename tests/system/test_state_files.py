@@ -66,19 +66,6 @@ def test_a_training_state_comes_back_to_the_bit(path):
     assert os.listdir(path.parent) == [path.name]
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_writing_that_breaks_off_leaves_the_old_state_alone(path, monkeypatch, error):
-    def break_off(name, **_):
-        Path(name).write_bytes(b"half of a sta")
-        raise error
-
-    monkeypatch.setattr(np, "savez", break_off)
-    with pytest.raises(UserError if isinstance(error, OSError) else KeyboardInterrupt):
-        write_training_state(path, {}, {"epoch": 4})
-    assert read_training_state(path)[1] == RECORD
-    assert os.listdir(path.parent) == [path.name]
-
-
 def test_no_byte_can_be_flipped_nor_the_end_cut_off_without_notice(path):
     whole, noticed = path.read_bytes(), 0
     for place in range(len(whole)):
