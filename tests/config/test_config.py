@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 
 import pytest
@@ -112,7 +111,6 @@ def test_keys_of_a_settings_file_may_have_hyphens_and_numbers_no_dot(settings):
     ("arguments", "message"),
     [
         ("--bits 64", "--bits"),
-        ("--batch 64", "--batch"),
         ("stray", "stray"),
         ("--bit", "--bit"),
         ("--bit many", "--bit.*many"),
@@ -127,17 +125,13 @@ def test_keys_of_a_settings_file_may_have_hyphens_and_numbers_no_dot(settings):
         ("--bit 0", "--bit: 0-bit codes: .* a multiple of 8 from 8 to 512"),
         ("--bit 12", "--bit: .*12"),
         ("--bit 520", "--bit: .*520"),
-        ("--bit -8", "--bit: .*-8"),
         ("--batch-size 0", "--batch-size: expected 1 or more, found 0"),
-        ("--epoch 0", "--epoch: "),
         ("--epoch 2147483648", "--epoch: expected 1 or more and less than"),
         ("--num_workers -1", "--num-workers: "),
-        ("--learning-rate -0.1", "--learning-rate: "),
         ("--learning-rate nan", "--learning-rate: "),
         ("--seed -1", "--seed: "),
         ("--topK 0", "--topK: expected 1 or more, or -1 for all, found 0"),
         ("--topK -2", "--topK: "),
-        ("--num-class 0", "--num-class: "),
         ("--crop_size 62", "--crop-size: "),
         ("--crop-size 300", "--crop-size 300: larger than --resize-size 256"),
     ],
@@ -152,15 +146,12 @@ def test_a_wrong_command_line_is_told_in_one_line(arguments, message):
     ("content", "message"),
     [
         ("bitt: 64\n", "unknown key 'bitt'; did you mean 'bit'"),
-        ("learning_rates: 1\n", "unknown key 'learning_rates'; did you mean 'learning_rate'"),
         ("xyzzy: 1\n", "unknown key 'xyzzy'; known keys: .*bit"),
         ("img: a.jpg\n", "unknown key 'img'"),
         ("bit: '64'\n", "bit: expected int, found '64'"),
-        ("bit: 64.0\n", "bit: expected int, found 64.0"),
         ("bit: true\n", "bit: expected int, found True"),
         ("bit:\n", "bit: expected int, found None"),
         ("eval: 1\n", "eval: expected bool, found 1"),
-        ("momentum: true\n", "momentum: expected float, found True"),
         ("momentum: much\n", "momentum: expected float, found 'much'"),
         ("pretrained: 5\n", "pretrained: expected str, found 5"),
         ("optimizer: Adam\n", "optimizer: expected one of SGD, RMSProp, AdamW, found 'Adam'"),
@@ -222,13 +213,8 @@ def test_loading_threads_are_the_cores_unless_the_user_says_otherwise(
     monkeypatch.setattr(runtime, "usable_cores", lambda: cores)
     config = replace(train(), num_workers=flag)
     assert config.loader_options(config.transform()).threads == threads
-
-
-def test_processes_share_the_cores(monkeypatch):
-    monkeypatch.setattr(runtime, "usable_cores", lambda: 8)
-    assert [runtime.cores_for_each(ranks) for ranks in (0, 1, 3, 9)] == [8, 8, 2, 1]
-    monkeypatch.setenv("PADDLE_LOCAL_SIZE", "4")
-    assert runtime.cores_for_each() == 2
+    monkeypatch.setenv("PADDLE_LOCAL_SIZE", "2")  # processes share the cores
+    assert runtime.cores_for_each() == cores // 2 and runtime.cores_for_each(200) == 1
 
 
 def test_flags_reach_loading_transform_and_splits(tmp_path):
@@ -278,8 +264,3 @@ def test_help_and_mistakes_are_answered_without_importing_paddle(run, script, re
     mistaken = run("-c", probe, script, "--bit", "0", "--img", "a.jpg")
     assert mistaken.stdout.endswith("status 2 False\n")
     assert mistaken.stderr.startswith("error: ") and mistaken.stderr.count("\n") == 1
-
-
-def test_without_arguments_the_process_s_own_are_read(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["main_single_gpu.py", "--bit", "24"])
-    assert parse_config(TRAIN_COMMAND).bit == 24

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import subprocess
@@ -11,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, drawn_picture
-from PIL import Image
-from test_loader import assert_same
+from conftest import REPOSITORY, drawn_picture, write_data_set
+from test_datasets import open_train
+from test_loader import assert_same, logged
 
 from utils.datasets import Split, unlisted_images
 from utils.datasets.cache import cache_folder
@@ -27,22 +26,11 @@ TEST, TRAIN = (build_transform("short_side", 32, 28, train=train) for train in (
 SQUARE = build_transform("square", 32, 24)
 
 
-def split_of(folder: Path) -> Split:
-    """A split of the images of a folder."""
-    images = unlisted_images(sorted(folder.glob("*.jpg")), "a test").images
-    return Split("train", images, np.eye(len(images), dtype=np.uint8), {})
-
-
 @pytest.fixture()
 def split(tmp_path):
-    """Twelve JPEG files of odd sizes."""
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for index in range(IMAGES):
-        small = drawn_picture(9 + index, 8 + 2 * (index % 5), seed=index)
-        large = small.resize((50 + 7 * index, 90 - 5 * index), Image.BICUBIC)
-        large.save(folder / f"{index:02d}.jpg")
-    return split_of(folder)
+    """Twelve images."""
+    write_data_set(tmp_path, rows=IMAGES)
+    return open_train(tmp_path)
 
 
 @pytest.fixture()
@@ -80,7 +68,7 @@ def test_cold_and_warm_give_the_bytes_of_the_files(split, tmp_path, opened, tran
 
 
 def test_real_photos_in_training_and_evaluation_share_a_cache(real_data, tmp_path, opened):
-    photos = split_of(real_data / "coco_photos/val2014")
+    photos = unlisted_images(sorted(real_data.glob("coco_photos/val2014/*.jpg")), "a test")
     for train in (False, True):
         transform = build_transform("short_side", 256, 224, train=train)
         expected = epoch(photos, transform)
@@ -102,7 +90,7 @@ def test_a_changed_file_is_read_again_and_a_missing_one_is_missing(split, tmp_pa
     os.utime(path, ns=(5, 5))
     assert_same(epoch(split, TEST, tmp_path / "cache"), epoch(split))
     path.unlink()
-    with pytest.raises(UserError, match=r"03\.jpg: missing"):
+    with pytest.raises(UserError, match=r"picture 3\.png: missing"):
         epoch(split, TEST, tmp_path / "cache")
 
 
@@ -148,10 +136,10 @@ BUILD = """
 import sys
 from pathlib import Path
 sys.path[:0] = sys.argv[1:4]
-from test_cache import TEST, epoch, split_of
+from test_cache import TEST, epoch, open_train
 folder = Path(sys.argv[4])
 while True:
-    epoch(split_of(folder / "images"), TEST, folder / "cache", 2)
+    epoch(open_train(folder), TEST, folder / "cache", 2)
     print("built", flush=True)
     for path in (folder / "cache").glob("images_*/*/*.npy"):
         path.unlink(missing_ok=True)
@@ -162,28 +150,30 @@ def test_processes_share_a_cache_and_may_be_killed(split, tmp_path):
     paths = [REPOSITORY, REPOSITORY / "tests", REPOSITORY / "tests/datasets", tmp_path]
     command = [sys.executable, "-c", BUILD, *map(str, paths)]
     builders = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
-    assert [builder.stdout.readline() for builder in builders] == [b"built\n"] * 2
-    for _ in range(5):
-        assert_same(epoch(split, TEST, tmp_path / "cache"), epoch(split))
-    for builder in builders:
-        builder.kill()
-        builder.communicate()
+    try:
+        assert [builder.stdout.readline() for builder in builders] == [b"built\n"] * 2
+        for _ in range(5):
+            assert_same(epoch(split, TEST, tmp_path / "cache"), epoch(split))
+    finally:
+        for builder in builders:
+            builder.kill()
+            builder.communicate()
     assert_same(epoch(split, TEST, tmp_path / "cache"), epoch(split))
 
 
-def test_a_full_disk_is_said_once_and_costs_the_cache_alone(split, tmp_path, caplog, monkeypatch):
+def test_a_full_disk_is_said_once_and_costs_the_cache_alone(split, tmp_path):
     resource = pytest.importorskip("resource", reason="this system has no limit of file sizes")
-    monkeypatch.setattr(logging.getLogger("utils"), "propagate", True)
     folder, before = cache_folder(str(tmp_path / "cache"), TEST.resize), epoch(split)
     loader = BatchLoader(split, TEST, 5, LoaderOptions(2, False, folder))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
     try:
-        found = list(loader)
+        with logged() as lines:
+            found = list(loader)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert_same(found, before)
-    assert caplog.messages == [f"Image cache: images are not kept in {folder}: File too large"]
+    assert lines == [f"Image cache: images are not kept in {folder}: File too large"]
     assert not [path for path in folder.rglob("*") if path.is_file()]
     with pytest.raises(UserError, match="cannot be written"):
         cache_folder(split.images.name(0), TEST.resize)

@@ -42,10 +42,6 @@ def test_images_of_every_mode_become_what_pillow_s_convert_makes_of_them(tmp_pat
     np.testing.assert_array_equal(pixels(path), np.asarray(image.convert("RGB")))
 
 
-def test_one_pixel_is_an_image(tmp_path):
-    assert pixels(saved(tmp_path, Image.new("RGB", (1, 1), (1, 2, 3)))).tolist() == [[[1, 2, 3]]]
-
-
 def test_transparency_is_dropped(tmp_path):
     image = Image.fromarray(COLOURS)
     image.putalpha(7)
@@ -66,9 +62,9 @@ def test_grey_of_16_bits_keeps_its_higher_byte_and_more_bits_are_refused(tmp_pat
 
 
 def test_of_an_animation_the_first_frame_is_taken(tmp_path):
-    frames = [Image.new("RGB", (4, 3), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (1, 1), colour) for colour in ("red", "blue")]
     path = saved(tmp_path, frames[0], "a.gif", save_all=True, append_images=frames[1:])
-    assert (pixels(path) == (255, 0, 0)).all()
+    assert pixels(path).tolist() == [[[255, 0, 0]]]
 
 
 def test_a_camera_s_note_to_turn_the_image_is_not_followed(tmp_path):

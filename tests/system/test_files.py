@@ -1,78 +1,227 @@
-"""Files are written whole or not at all; state files are read strictly."""
+"""Files: ours whole or not at all, strangers' through one door; how commands end."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 import os
+import shutil
 import signal
+import subprocess
+import sys
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
-import paddle
 import pytest
 
-from utils.system.errors import EXIT_USER_ERROR, UserError, run_command
-from utils.system.files import replacing, sha256_of_file
-from utils.system.state_files import assign_strictly, read_state, with_ending, write_state
+from utils.codes.storage import load_codes, save_codes
+from utils.system import files
+from utils.system.errors import UserError, run_command
+from utils.system.files import (
+    atomic_write,
+    check_space,
+    check_writable,
+    leaves_folder,
+    open_untrusted,
+    sha256_of_file,
+)
+from utils.system.logger import append_metrics, log_to_files
+from utils.system.state_files import read_training_state, write_training_state
 
 
-def test_a_file_is_replaced_in_one_step_and_folders_are_made(tmp_path):
-    path = tmp_path / "deep/er/notes.txt"
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_file_is_replaced_in_one_step_and_folders_are_made(tmp_path, alone):
+    path, seen = tmp_path / "deep/er/notes.txt", set()
     for text in ("old", "new"):
-        with replacing(path) as temporary:
+        with atomic_write(path, durable=text == "new", alone=alone) as temporary:
             temporary.write_text(text)
-            assert temporary != path and temporary.suffix == ".txt"
-            assert temporary.parent == path.parent
+            assert temporary.parent == path.parent and temporary.suffix == ".txt"
             assert not path.exists() or path.read_text() == "old"
+            seen.add(temporary.name)
         assert path.read_text() == text
     assert os.listdir(path.parent) == ["notes.txt"]
+    assert (seen == {".notes.tmp.txt"}) == alone, "what a killed one leaves is written over"
 
 
-@pytest.mark.parametrize("interruption", [RuntimeError, KeyboardInterrupt, SystemExit])
-def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, interruption):
+FULL = OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("error", [RuntimeError(), KeyboardInterrupt(), SystemExit(), FULL])
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, error):
     path = tmp_path / "notes.txt"
     path.write_text("old")
-    with pytest.raises(interruption), replacing(path) as temporary:
+    expected = UserError if error is FULL else type(error)
+    with pytest.raises(expected) as raised, atomic_write(path) as temporary:
         temporary.write_text("ne")
-        raise interruption
+        raise error
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["notes.txt"]
+    if error is FULL:
+        assert str(raised.value) == f"{path}: cannot be written: No space left on device"
 
 
-def test_a_full_disk_is_told_and_leaves_the_old_file(tmp_path):
-    path = tmp_path / "notes.txt"
-    path.write_text("old")
-    expected = pytest.raises(UserError, match=r"notes\.txt: cannot be written: No space left")
-    with expected, replacing(path) as temporary:
-        temporary.write_text("ne")
-        raise OSError(28, "No space left on device")
-    assert path.read_text() == "old" and os.listdir(tmp_path) == ["notes.txt"]
+def opened(path, largest=11, error=None):
+    """The content of a stranger's file, unless parsing it raises an error."""
+    with open_untrusted(path, "a list", largest, "--flag names it") as file:
+        if error:
+            raise error
+        return file.read()
 
 
-def test_a_file_in_place_of_the_folder_is_told(tmp_path):
-    (tmp_path / "output").write_text("a file")
-    path = tmp_path / "output/notes.txt"
-    with pytest.raises(UserError, match="cannot be written"), replacing(path) as temporary:
-        temporary.write_text("new")
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "missing; --flag names it"),
+        (os.mkfifo, "not a regular file; expected a list"),
+        (lambda path: path.symlink_to("/dev/zero"), "not a regular file; expected a list"),
+        (os.mkdir, "cannot be read: Is a directory"),
+        (lambda path: path.write_bytes(bytes(12)), "12 bytes; a list has at most 11"),
+    ],
+    ids=["missing", "pipe", "device", "folder", "too large"],
+)
+def test_what_a_stranger_s_file_must_not_be_is_one_line_and_leaves_nothing_open(
+    tmp_path, make, message
+):
+    path, unused = tmp_path / "a.txt", os.dup(0)
+    make(path)
+    os.close(unused)
+    with pytest.raises(UserError) as error:
+        opened(path)
+    assert str(error.value) == f"{path}: {message}"
+    assert os.dup(0) == unused
+    os.close(unused)
+
+
+def test_whatever_parsing_a_stranger_s_file_raises_is_one_line(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"hello world")
+    assert opened(path) == b"hello world"
+    for error, message in (
+        (ValueError("line one\nline two"), f"{path}: not a list: line one; --flag names it"),
+        (RecursionError(), f"{path}: not a list: RecursionError; --flag names it"),
+        (MemoryError(), f"{path}: not a list: MemoryError; --flag names it"),
+        (OSError(5, "Input/output error"), f"{path}: cannot be read: Input/output error"),
+        (UserError("said already"), "said already"),
+    ):
+        with pytest.raises(UserError) as raised:
+            opened(path, error=error)
+        assert str(raised.value) == message
+    with pytest.raises(KeyboardInterrupt):
+        opened(path, error=KeyboardInterrupt())
 
 
 def test_the_digest_is_sha256_of_the_bytes(tmp_path):
     path = tmp_path / "blob"
     path.write_bytes(bytes(range(256)) * 5000)
     assert sha256_of_file(path) == hashlib.sha256(path.read_bytes()).hexdigest()
-    with pytest.raises(UserError, match="none: cannot be read"):
-        sha256_of_file(tmp_path / "none")
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UserError, match="blob: not a regular file"):
+        sha256_of_file(path)
 
 
-def test_a_command_s_mistake_is_one_line_on_stderr_and_status_2(capsys):
+def test_paths_that_leave_their_folder():
+    for path in ("../a", "..", "/etc/a", "b/../../a", "b/./../../c/a"):
+        assert leaves_folder(path), path
+    for path in ("a", "b/../a", "./a", "..a/b", "b/..a", "b/a..", "b/.."):
+        assert not leaves_folder(path), path
+
+
+def test_a_folder_is_made_writable_or_told(tmp_path):
+    check_writable(tmp_path / "new/folder", [tmp_path / "new/folder/a.txt"])
+    assert list((tmp_path / "new/folder").iterdir()) == []
+    (tmp_path / "file").write_text("here")
+    with pytest.raises(UserError, match=r"file: cannot be written: File exists"):
+        check_writable(tmp_path / "file")
+    (tmp_path / "last_8.npz").mkdir()
+    with pytest.raises(UserError, match=r"last_8\.npz: .* a folder has the file's name"):
+        check_writable(tmp_path, [tmp_path / "last_8.npz"])
+    if Path("/proc/self").is_dir():
+        with pytest.raises(UserError, match=r"/proc/self: cannot be written"):
+            check_writable("/proc/self")
+
+
+def test_space_is_needed_for_all_files_and_the_largest_beside_its_old_one(tmp_path, monkeypatch):
+    sizes = {tmp_path / "weights": 100, tmp_path / "optimizer": 50, tmp_path / "last": 180}
+    (tmp_path / "last").write_bytes(bytes(100))  # is there already
+    free = 330 + 180 - 100
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: usage(free))
+    check_space(sizes)
+    free -= 1
+    with pytest.raises(UserError, match="for weights, optimizer, last: make room, or name a fold"):
+        check_space(sizes)
+
+
+@pytest.fixture()
+def full_disk(tmp_path):
+    """A file system of 64 KiB, and a function that leaves no room in it."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if sys.platform != "linux" or not shutil.which("mount") or subprocess.call(mount):
+        pytest.skip("a small file system cannot be mounted here")
+
+    def fill():
+        with (folder / "filling").open("wb", buffering=0) as file:
+            try:
+                while file.write(bytes(4096)):
+                    pass
+            except OSError:
+                pass
+
+    yield folder, fill
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_costs_codes_states_metrics_and_logs_what_is_new_alone(full_disk):
+    folder, fill = full_disk
+    codes, state, metrics = (folder / name for name in ("codes.npy", "last_8.npz", "m.jsonl"))
+    old = np.arange(10, dtype=np.uint8).reshape(-1, 1)
+    save_codes(codes, old, {"list": "a"})
+    write_training_state(state, {"bank": {"codes": old}}, {"epoch": 1})
+    append_metrics(metrics, {"epoch": 1})
+    with metrics.open("a") as file:
+        file.write('{"half a li')
+    append_metrics(metrics, {"epoch": 2})
+    log_to_files(folder / "log.txt")
+    fill()
+    many = np.zeros((50_000, 1), np.uint8)
+    for path, write in (
+        (codes, lambda: save_codes(codes, many, {"list": "b"})),
+        (state, lambda: write_training_state(state, {"bank": {"codes": many}}, {"epoch": 2})),
+        (metrics, lambda: append_metrics(metrics, {"epoch": 3, "long": "x" * 9000})),
+        (folder / "log.txt", lambda: [logging.getLogger("utils").info("x" * 4096)] * 99),
+    ):
+        with pytest.raises(UserError, match=f"{path.name}: cannot be written: No space left"):
+            write()
+    for package in ("utils", "models"):
+        logging.getLogger(package).handlers.clear()
+    np.testing.assert_array_equal(load_codes(codes, 8)[0], old)
+    assert read_training_state(state)[1] == {"epoch": 1}
+    assert [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()] == [1, 2]
+    assert not list(folder.glob(".*"))
+
+
+def test_a_training_into_a_full_disk_stops_before_its_first_step(run, full_disk):
+    folder, fill = full_disk
+    fill()
+    result = run(
+        *("main_single_gpu.py", "--bit", "8", "--dataset", "coco_lite", "--epoch", "1"),
+        *("--backbone-weights", "none", "--output-dir", folder / "output"),
+    )
+    assert result.returncode == 2 and "Start training" not in result.stdout
+    assert result.stderr.startswith("error: ") and len(result.stderr.splitlines()) == 1
+
+
+def test_a_command_s_mistake_is_one_line_and_status_2_and_a_fault_keeps_its_traceback(capsys):
     def mistaken():
-        raise UserError("a.txt, line 3: no path")
+        raise UserError("a.txt,\nline 3: no\x1b path")
 
-    assert run_command(mistaken) == EXIT_USER_ERROR == 2
-    assert capsys.readouterr() == ("", "error: a.txt, line 3: no path\n")
+    assert run_command(mistaken) == 2
+    assert capsys.readouterr() == ("", "error: a.txt,\\nline 3: no\\x1b path\n")
     assert run_command(lambda: None) == 0 and run_command(lambda: 3) == 3
-
-
-def test_an_error_of_the_program_itself_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         run_command(lambda: 1 // 0)
 
@@ -90,7 +239,7 @@ def test_a_signal_is_one_line_and_its_status_whatever_a_library_makes_of_it(
 
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     assert run_command(interrupted) == 128 + number
-    assert capsys.readouterr().err == "stopped; what was saved before is whole\n"
+    assert capsys.readouterr().err == "interrupted; what was saved before is intact\n"
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
 
 
@@ -100,85 +249,3 @@ def test_an_ignored_ctrl_c_stays_ignored():
         assert run_command(lambda: os.kill(os.getpid(), signal.SIGINT)) == 0
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.parametrize("prefix", ["output/weights_64", Path("output/weights_64.pdparams")])
-def test_a_prefix_works_with_and_without_its_ending(prefix):
-    assert with_ending(prefix, ".pdparams") == Path("output/weights_64.pdparams")
-
-
-def test_a_prefix_with_a_dot_keeps_it():
-    assert with_ending("runs/v1.2", ".pdparams") == Path("runs/v1.2.pdparams")
-
-
-def test_a_state_is_read_as_it_was_written(tmp_path):
-    path = tmp_path / "state.pdstates"
-    write_state(path, {"bank": {"codes": paddle.ones([2, 3])}, "epoch": 4, "name": "é"})
-    found = read_state(path, "a state")
-    assert (found["epoch"], found["name"]) == (4, "é")
-    assert isinstance(found["bank"]["codes"], np.ndarray)
-    np.testing.assert_array_equal(found["bank"]["codes"], np.ones((2, 3)))
-    assert os.listdir(tmp_path) == ["state.pdstates"]
-
-
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_state_whose_writing_breaks_off_leaves_the_old_one(tmp_path, monkeypatch, error):
-    path = tmp_path / "state.pdparams"
-    write_state(path, {"epoch": 1})
-
-    def break_off(state, name):
-        Path(name).write_bytes(b"half of a sta")
-        raise error
-
-    monkeypatch.setattr(paddle, "save", break_off)
-    expected = UserError if isinstance(error, OSError) else KeyboardInterrupt
-    with pytest.raises(expected):
-        write_state(path, {"epoch": 2})
-    assert read_state(path, "a state") == {"epoch": 1}
-    assert os.listdir(tmp_path) == ["state.pdparams"]
-
-
-@pytest.mark.parametrize("content", [b"", b"text", b"\x80\x04K\x01.", b"\x80\x04\x95"])
-def test_a_file_that_is_no_state_is_told_in_one_line(tmp_path, content):
-    path = tmp_path / "bad.pdparams"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=r"bad\.pdparams: .*trained weights") as error:
-        read_state(path, "trained weights")
-    assert "\n" not in str(error.value)
-
-
-def test_a_missing_state_is_told(tmp_path):
-    with pytest.raises(UserError, match=r"none\.pdopt: missing; expected a file of weights"):
-        read_state(tmp_path / "none.pdopt", "weights")
-
-
-def test_only_the_whole_state_of_a_layer_is_assigned():
-    layer = paddle.nn.Linear(2, 3)
-    weight, bias = np.full((2, 3), 2.0), np.full(3, 4.0)
-    for state, message in (
-        ({"weight": weight}, "missing: bias"),
-        ({"weight": weight, "bias": bias, "scale": bias}, "unknown: scale"),
-        ({"weight": weight.T, "bias": bias}, r"weight is \[3, 2\], the network's is \[2, 3\]"),
-        ({"weight": weight, "bias": 4.0}, r"bias is \[\], the network's is \[3\]"),
-    ):
-        with pytest.raises(UserError, match=f"here: .*{message}"):
-            assign_strictly(layer, state, "here")
-        assert not (layer.weight.numpy() == 2).any() and not layer.bias.numpy().any()
-    assign_strictly(layer, {"weight": weight, "bias": bias}, "here")
-    assert (layer.weight.numpy() == 2).all() and (layer.bias.numpy() == 4).all()
-    assign_strictly(layer, {"bias": bias + 1}, "here", partial=("weight",))
-    assert (layer.weight.numpy() == 2).all() and (layer.bias.numpy() == 5).all()
-
-
-def test_half_precision_is_widened():
-    layer = paddle.nn.Linear(2, 3)
-    state = {"weight": np.ones((2, 3), np.float16), "bias": np.ones(3, np.float16)}
-    assign_strictly(layer, state, "here")
-    assert layer.weight.dtype == paddle.float32 and (layer.weight.numpy() == 1).all()
-
-
-@pytest.mark.parametrize("odd", ["text", None])
-def test_an_entry_that_is_no_array_is_told(odd):
-    layer = paddle.nn.Linear(2, 3)
-    with pytest.raises(UserError, match=r"here: .*bias"):
-        assign_strictly(layer, {"weight": np.ones((2, 3)), "bias": odd}, "here")

@@ -51,6 +51,14 @@ class DatasetInfo:
     provenance: str = ""
 
 
+class _Loader(yaml.SafeLoader):
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "aliases (*) are not taken", mark)
+        return super().compose_node(parent, index)
+
+
 def read_yaml_mapping(path: Path, expected: str) -> dict[str, Any]:
     """Reads a YAML file that maps names to values, and should be what `expected` says.
 
@@ -58,10 +66,7 @@ def read_yaml_mapping(path: Path, expected: str) -> dict[str, Any]:
     """
     with open_untrusted(path, expected, MAX_TEXT) as file:
         try:
-            text = file.read().decode()
-            if yaml.AliasToken in map(type, yaml.scan(text)):
-                raise ValueError("aliases (*) are not taken")
-            content = yaml.safe_load(text)
+            content = yaml.load(file.read().decode(), Loader=_Loader)  # it is a safe one
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = f", line {mark.line + 1}" if mark else ""
