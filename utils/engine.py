@@ -62,9 +62,6 @@ def train_one_epoch(
         log_steps: steps from one log line to the next.
         stop: asked before each step.
 
-    Returns:
-        What the steps taken came to.
-
     Raises:
         UserError: a loss is not finite; the message names the step.
     """

@@ -49,10 +49,8 @@ class HashNetLoss(nn.Layer):
     gradient of the whole batch.
 
     Args:
-        bit: length of the codes.
         num_train: number of training images, the rows of the bank.
         alpha: α, the scale of the inner product.
-        num_class: number of labels.
         exchange: what processes tell each other; None: this one is alone.
 
     Attributes:

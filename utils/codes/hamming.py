@@ -149,12 +149,8 @@ class HammingScanner:
         return (groups.take(members >> 3) << 3) + (members & 7)
 
 
-def query_groups(block: range) -> Iterator[range]:
-    """Cuts the queries of a block into groups for a scanner."""
-    return _cut(block, GROUP_QUERIES)
-
-
-def _cut(queries: range, size: int) -> Iterator[range]:
+def query_groups(queries: range, size: int = GROUP_QUERIES) -> Iterator[range]:
+    """Cuts queries into groups for a scanner."""
     for start in range(queries.start, queries.stop, size):
         yield range(start, min(start + size, queries.stop))
 
@@ -167,7 +163,7 @@ def map_blocks(
     Returns one result a block, in order, as they are asked for. The blocks are the same whatever
     the number of threads.
     """
-    blocks = list(_cut(range(n_queries), BLOCK_QUERIES))
+    blocks = list(query_groups(range(n_queries), BLOCK_QUERIES))
     threads = threads or (usable_cores() if len(blocks) > 1 else 1)
     return map(work, blocks) if threads == 1 else _map_in_threads(work, blocks, threads)
 

@@ -35,13 +35,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoaderOptions:
-    """How images are loaded. Threads and cache change nothing but speed.
+    """How images are loaded; threads (0: none ahead) and a cache change nothing but speed.
 
-    Attributes:
-        threads: that load images ahead; 0: the caller's own loads each batch when asked.
-        skip_bad: an image that cannot be read is replaced in training and left out elsewhere;
-            else it is an error.
-        cache: folder of resized images (`utils.datasets.cache.cache_folder`); None: none.
+    With `skip_bad`, an image that cannot be read is replaced in training and left out elsewhere;
+    else it is an error.
     """
 
     threads: int = 0
@@ -60,14 +57,13 @@ class BatchLoader:
         split: the images and labels.
         transform: RGB image → [side, side, 3] uint8.
         batch_size: images a batch and rank; the last batch may be smaller.
-        options: threads, cache, what to do about bad images.
+        options: how images are loaded.
         shard: (rank, ranks): this one's part of a batch that ranks share.
         seed: of order and augmentation in training; None: list order, without labels.
 
     Yields:
-        In training (images [n, side, side, 3] uint8, labels [n, num_class] uint8, index [n]
-        int64), else (images, index). An index below 0 counts nowhere: it pads a share
-        (`shares_of_batches`), or the image could not be read.
+        Images [n, side, side, 3] uint8, in training labels [n, num_class] uint8, and indices [n]
+        int64. An index below 0 counts nowhere: it pads a share, or the image could not be read.
 
     Attributes:
         bad: what was wrong with each bad image met so far on this rank, by index.

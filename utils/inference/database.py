@@ -22,13 +22,9 @@ def load_or_build(
 ) -> tuple[Encoded, Encoded]:
     """The codes of queries, and those of a database, kept or new.
 
-    Args:
-        path: `database_code_{bit}.npy`.
-        bit: length of the codes.
-        encoder: makes codes.
-        queries: always encoded.
-        database: encoded, and the codes written, where those at `path` are not of it and of these
-            weights. Kept codes that leave images out are good as long as those cannot be read.
+    The database is encoded, and its codes written to `path`, where those there are not of it and
+    of the encoder's weights. Kept codes that leave images out are good as long as those cannot be
+    read.
     """
     kept, why = _load(path, bit, encoder, database)
     if kept is not None:

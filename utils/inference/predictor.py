@@ -161,15 +161,8 @@ def write_program(
 ) -> Path:
     """Writes `prefix.json` (Paddle 2.6: `prefix.pdmodel`) and `prefix.pdiparams`.
 
-    Args:
-        network: one input, one output; its layers' modes (training or not) come back after.
-        shape: of the input, which is called 'pictures'; None: free.
-        dtype: of the input.
-        output_name: what the output is called.
-        prefix: in a folder that exists.
-
-    Returns:
-        The program's path.
+    The network has one input, called 'pictures', of a shape whose free sides are None, and one
+    output; its layers' modes (training or not) come back after. Returns the program's path.
     """
     layers = network.sublayers(include_self=True)
     modes = list(map(operator.attrgetter("training"), layers))

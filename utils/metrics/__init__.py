@@ -41,9 +41,7 @@ class RetrievalMetrics:
     """Everything the paper's section on evaluation reports, for one set of codes.
 
     Attributes:
-        bit: code length.
-        queries: number of queries.
-        database: number of database rows.
+        bit: code length; queries and database: how many there are.
         topk: K of the MAP values, clipped to the database.
         map: MAP@K, ties in database order; see `mean_average_precision`.
         map_tie_averaged: its expectation over random orders of equal distances; see

@@ -35,9 +35,7 @@ class Match:
 
     Attributes:
         rank: from 1; equal distances stand in database order.
-        distance: Hamming distance of the codes.
-        index: the image's place in the database list, from 0.
-        image: its path.
+        index: the image's place in the database list, from 0; then its path.
         relevant: whether it shares a label with the query; None where the query's are not known.
     """
 
@@ -100,17 +98,13 @@ def search(
     database: Split,
     topk: int,
 ) -> list[list[Match]]:
-    """The nearest database images of each query, by (distance, database index).
+    """The nearest `topk` database images of each query, by (distance, database index).
 
     Args:
         query_codes: packed codes, uint8 [n_q, bit / 8].
         query_labels: for each query its labels, [num_class], or None.
         database_codes: packed codes, uint8 [n, bit / 8].
         database: the images of the codes.
-        topk: how many to find; all where the database has fewer.
-
-    Returns:
-        For each query its matches, nearest first.
     """
     if len(database_codes) != len(database.labels):
         raise UserError(f"{len(database_codes)} database codes for {len(database.labels)} images")
@@ -136,17 +130,9 @@ def run_search(
 ) -> list[dict[str, Any]]:
     """Finds each query's nearest database images, tells them, and leaves a contact sheet of them.
 
-    Args:
-        config: the command's settings.
-        encoder: makes the codes.
-        queries: `open_queries`.
-        labelled: where labels of queries may be found, beside the database.
-        database: images to search in.
-        codes_file: `database_code_{bit}.npy`: read where it is of these weights and this list,
-            else written.
-
-    Returns:
-        A query each: its path, the contact sheet's, and the matches, in JSON values.
+    Labels of queries are looked up in `labelled` and the database, whose codes are read from
+    `codes_file` where that is of these weights and this list, else written to it. Returns a
+    query each: its path, the contact sheet's, and the matches, in JSON values.
     """
     asked, known = load_or_build(codes_file, config.bit, encoder, queries, database)
     for problem in (*asked.left_out.values(), *known.left_out.values()):

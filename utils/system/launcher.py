@@ -42,14 +42,9 @@ def run_on_all_ranks(
 ) -> int:
     """Runs `function(argument)` on all ranks; returns the exit status when all have ended.
 
-    Under `python -m paddle.distributed.launch` this process is one of them. Otherwise they are
-    started on this machine; one rank is this very process.
-
-    Args:
-        function: importable by name; returns the exit status.
-        argument: can be pickled.
-        processes: how many ranks to start; 0: one for each visible GPU, or one.
-        device: 'auto', 'gpu' or 'cpu', what the ranks will choose.
+    Under `python -m paddle.distributed.launch` this process is one of them. Otherwise as many
+    `processes` are started on this machine (0: one for each visible GPU, or one), to which
+    function and argument must be importable and picklable; one rank is this very process.
 
     Raises:
         UserError: `processes` contradicts the launcher or the GPUs, a rank raised one, or was

@@ -128,11 +128,8 @@ def assign_strictly(
 ) -> None:
     """Sets all parameters of a layer; a missing or surplus name or another shape is an error.
 
-    Args:
-        layer: what is to be set; untouched if an error is found.
-        state: name → array of real numbers.
-        source: where the arrays come from, for the message.
-        partial: beginnings of the names that `state` leaves alone.
+    The state (name → array of real numbers) leaves names with a beginning of `partial` alone; the
+    message names its `source`. Where an error is found, nothing is set.
     """
     parameters = layer.state_dict()
     for name in list(parameters):

@@ -48,21 +48,11 @@ def resume(
     optimizer: paddle.optimizer.Optimizer,
     criterion: HashNetLoss,
 ) -> Progress:
-    """Sets the parts of a training to what `--resume` names; the same on every rank.
+    """Sets network, optimizer and the bank to what `--resume` names; the same on every rank.
 
-    Args:
-        config: the run's settings.
-        settings: the same as they are saved, to be compared.
-        network: changed in place, as are the others.
-        optimizer: its state is set.
-        criterion: its bank is set.
-
-    Returns:
-        How far the training had come.
-
-    Raises:
-        UserError: the state is missing, broken or of another network, was trained with other
-            settings and `force_resume` is not set, or `--last-epoch` contradicts it.
+    `settings` are the run's as they are saved, to be compared. Returns how far the training had
+    come. Raises a `UserError` where the state is missing, broken or of another network, was trained
+    with other settings and `force_resume` is not set, or `--last-epoch` contradicts it.
     """
     path = find_state(config.resume, TRAINING, WEIGHTS)
     if path.suffix == WEIGHTS:
