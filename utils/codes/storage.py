@@ -48,7 +48,7 @@ def save_codes(path: str | os.PathLike, codes: np.ndarray, provenance: dict) -> 
     content = io.BytesIO()  # NumPy's own writing to a file does not say why it failed
     np.save(content, codes, allow_pickle=False)
     with atomic_write(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+        temporary.write_bytes(content.getvalue())
     write_text(path.with_suffix(".json"), text)
 
 

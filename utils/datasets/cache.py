@@ -59,7 +59,7 @@ def write_cached(folder: Path, key: str, pixels: np.ndarray) -> None:
     content.write(_checksum(pixels))
     try:
         with atomic_write(_path(folder, key), durable=False) as temporary:
-            temporary.write_bytes(content.getbuffer())
+            temporary.write_bytes(content.getvalue())
     except UserError as error:
         if folder not in _not_writable:
             _not_writable.add(folder)

@@ -205,4 +205,4 @@ def _save_sheet(
     jpeg = io.BytesIO()
     sheet.save(jpeg, format="JPEG", quality=90)
     with atomic_write(path) as temporary:
-        temporary.write_bytes(jpeg.getbuffer())
+        temporary.write_bytes(jpeg.getvalue())

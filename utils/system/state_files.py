@@ -81,8 +81,12 @@ def write_training_state(
         f"{part}/{name}": array for part, known in parts.items() for name, array in known.items()
     }
     arrays[_RECORD] = np.frombuffer(json.dumps(record).encode(), np.uint8)
-    with atomic_write(path, alone=True) as temporary:
-        np.savez(temporary, **arrays)
+    # As `numpy.savez` does; that leaves the archive open where the disk is full, and Python then
+    # shows a traceback when it is closed at last.
+    with atomic_write(path, alone=True) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as part:
+                np.lib.format.write_array(part, np.asanyarray(array), allow_pickle=False)
 
 
 def read_training_state(
