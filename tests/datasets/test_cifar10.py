@@ -33,8 +33,7 @@ def write_archive(folder, names=NAMES, **changes):
         for part, name in enumerate(names):
             rows = slice(20 * part, 20 * part + 20)
             batch = {"data": planes[rows].reshape(20, -1), "labels": CLASSES[rows].tolist()}
-            batch = {key.encode(): value for key, value in {**batch, **changes}.items()}
-            content = pickle.dumps(batch, protocol=2)
+            content = pickle.dumps({**batch, **changes}, protocol=2)
             entry = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))

@@ -35,8 +35,8 @@ def read_archive(folder: Path) -> tuple[np.ndarray, np.ndarray]:
                 batches = _read_batches(tar)
         except RefusedPickle as error:
             raise UserError(f"{archive}: refused: the archive {error}") from error
-        images = np.concatenate([np.asarray(batch[b"data"], np.uint8) for batch in batches])
-        classes = np.concatenate([np.asarray(batch[b"labels"], np.int64) for batch in batches])
+        images = np.concatenate([np.asarray(batch["data"], np.uint8) for batch in batches])
+        classes = np.concatenate([np.asarray(batch["labels"], np.int64) for batch in batches])
         if len(images) != len(classes) or not len(classes) or classes.min() < 0:
             raise ValueError(f"{len(images)} images, {len(classes)} labels")
         return images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), classes
@@ -50,7 +50,7 @@ def _read_batches(tar: tarfile.TarFile) -> list[dict]:
             if part in member.name and member.isfile():
                 if member.size > MAX_BATCH:
                     raise ValueError(f"{member.name} has {member.size:,} bytes")
-                found.append(load_plain(tar.extractfile(member).read(), "bytes"))
+                found.append(load_plain(tar.extractfile(member).read()))
     return [batch for part in batches.values() for batch in part]
 
 
