@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import drawn_picture, write_data_set
+from helpers import drawn_image, write_data_set
 from PIL import Image
 
 from utils.datasets import open_splits, positions_in_database, unlisted_images
@@ -26,9 +26,9 @@ def open_train(folder, name="train", **options):
 def test_a_split_knows_where_its_images_and_labels_come_from(tmp_path):
     path = write_data_set(tmp_path, rows=3)
     split = open_train(tmp_path)
-    assert len(split) == len(split.images) == 3 and split.name == "train"
+    assert len(split) == 3 and split.name == "train"
     assert split.images.name(2) == str(tmp_path / "picture 2.png")
-    assert split.images.open(2).tobytes() == drawn_picture(48, 40, seed=2).tobytes()
+    assert split.images.open(2).tobytes() == drawn_image(48, 40, seed=2).tobytes()
     assert split.origin["list"] == "train.txt" and len(split.origin["list_sha256"]) == 64
     path.write_text(path.read_text().replace("picture 2", "picture 1"))
     assert open_train(tmp_path).origin["list_sha256"] != split.origin["list_sha256"]
@@ -59,7 +59,7 @@ def test_a_subset_has_the_images_labels_and_places_of_its_indices(tmp_path):
     write_data_set(tmp_path, rows=5)
     split = open_train(tmp_path)
     some = split.subset(np.array([1, 4]))
-    assert len(some) == len(some.images) == 2 and some.origin == split.origin
+    assert len(some) == 2 and some.origin == split.origin
     assert some.indices.tolist() == [1, 4] and split.indices is None
     np.testing.assert_array_equal(some.labels, split.labels[[1, 4]])
     assert some.images.name(1) == split.images.name(4)
@@ -107,7 +107,7 @@ def test_a_copy_is_written_beside_another_file_of_its_name(tmp_path):
     other.mkdir()
     names = [str(tmp_path / "a.png"), str(other / "a.png")]
     for number, name in enumerate(names):
-        drawn_picture(4, 4, seed=number).save(name)
+        drawn_image(4, 4, seed=number).save(name)
     images = ImageFiles(names, "a test")
     copies = [images.copy(index, folder) for index in (0, 1, 0, 1)]
     assert copies == [folder / "a.png", folder / "a_2.png"] * 2
