@@ -85,23 +85,6 @@ def test_unlisted_images_have_no_labels_and_name_their_source(tmp_path):
         split.images.open(0)
 
 
-def test_a_key_changes_with_path_size_and_time_or_with_the_pixels(tmp_path):
-    paths = [tmp_path / "a.png", tmp_path / "b.png"]
-    for path in paths:
-        path.write_bytes(b"12")
-    images = ImageFiles([str(path) for path in paths], "a test")
-    seen = {images.key(0), images.key(1)}
-    paths[0].write_bytes(b"123")
-    seen.add(images.key(0))
-    paths[0].unlink()
-    seen.add(images.key(0))
-    pixels = np.zeros((3, 4, 4, 3), np.uint8)
-    pixels[1] += 1
-    array = ImageArray(pixels, ["0", "1", "2"])
-    assert array.key(0) == array.key(2) != array.key(1)
-    assert len({*seen, array.key(0)}) == 5
-
-
 def test_a_copy_is_written_beside_another_file_of_its_name(tmp_path):
     folder, other = tmp_path / "copies", tmp_path / "other"
     other.mkdir()

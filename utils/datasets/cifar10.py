@@ -13,6 +13,7 @@ from utils.system.pickles import RefusedPickle, load_plain
 
 ARCHIVE = "cifar-10-python.tar.gz"
 SOURCE = "https://www.cs.toronto.edu/~kriz/cifar.html"
+BATCHES = 6
 MAX_ARCHIVE = 1 << 30
 MAX_BATCH = 1 << 26
 """Bytes of the archive, and of each batch in it, at most; the true ones have 170 and 31 MB."""
@@ -50,6 +51,8 @@ def _read_batches(tar: tarfile.TarFile) -> list[dict]:
             if part in member.name and member.isfile():
                 if member.size > MAX_BATCH:
                     raise ValueError(f"{member.name} has {member.size:,} bytes")
+                if sum(map(len, batches.values())) == BATCHES:
+                    raise ValueError(f"more than {BATCHES} batches")
                 found.append(load_plain(tar.extractfile(member).read()))
     return [batch for part in batches.values() for batch in part]
 
