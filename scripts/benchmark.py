@@ -1,44 +1,452 @@
 """Measures how fast the parts are, on this machine: `python scripts/benchmark.py PART --help`.
 
-Each part prints a table, and as its last line one JSON object with the same figures.
+Each part prints a table, and as its last line one JSON object with the same figures. What is
+compared takes turns in one run; the medians are shown. Images and labels are real where
+HASHNET_TEST_DATA names a folder that holds coco_photos and coco_lists.tar.xz, else drawn.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import itertools
+import json
+import multiprocessing
+import os
+import platform
+import re
+import statistics
 import sys
+import tarfile
+import time
+import tracemalloc
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from lzma import LZMAError
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
 
-from scripts.benchmarks import encode, loss, retrieval, train  # noqa: E402
-from utils.system.errors import run_command  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-PARTS = {"encode": encode, "train": train, "loss": loss, "retrieval": retrieval}
+from utils.codes import check_bit, pack_codes, unpack_codes
+from utils.datasets.lists import read_list
+from utils.metrics import evaluate_retrieval, mean_average_precision
+from utils.system.errors import UserError, run_command
+from utils.system.runtime import setup_paddle, usable_cores
+
+DATA = os.environ.get("HASHNET_TEST_DATA")
+N_CLASS = 80
+NOISE = 1.6
+"""Of codes, around class centres of variance 1: MAP@5000 of 64 bits is then near the published."""
+TUNING = ("OMP_NUM_THREADS", "MKL_DEBUG_CPU_TYPE", "KMP_BLOCKTIME")
+"""What `setup_paddle` sets; a plain start of Paddle goes without."""
+
+
+def encode(arguments: argparse.Namespace) -> dict:
+    """Images → codes on a CPU: this repository against the plain way, and against its limits.
+
+    The plain way: dygraph, float transforms in Paddle's loader, Paddle's default threads. The
+    limits, each measured alone: decoding and resizing (processor seconds of one thread), and the
+    network on images that lie ready (wall time, all cores). Together they allow cores / (decode +
+    forward core-seconds) images a second. Weights are random: `--eval --precision bf16` tells for
+    trained ones which share of the bits bfloat16 changes, with MAP. Every measurement is a process
+    of its own. --memory N: memory alone, at its peak for 1000 and for N images cut to 64 × 64.
+    """
+    bit = arguments.bit
+    with TemporaryDirectory() as folder:
+        files, origin = photos(Path(folder))
+        print(origin)
+        if not arguments.memory:
+            images = list(itertools.islice(itertools.cycle(files), arguments.pictures))
+            few = images[: arguments.plain_pictures]
+            return {"origin": origin, **measure_encoding(images, few, bit, arguments.turns)}
+        found = {}
+        for count in (1000, arguments.memory):
+            images = list(itertools.islice(itertools.cycle(files), count))
+            *_, found[count] = in_a_process("encode_ours", images, bit, "fp32", False, 64)
+            print(f"{count} images: {found[count]:.1f} MiB at the peak")
+    return {"origin": origin, "mib": found}
+
+
+def measure_encoding(images: list[str], few: list[str], bit: int, turns: int) -> dict:
+    """The ways to encode `images`, the plain one on a few of them, and their limits."""
+    work = {
+        "decode": ("decode", images),
+        "forward fp32": ("forward", images, bit, "fp32"),
+        "forward bf16": ("forward", images, bit, "bf16"),
+        "ours fp32": ("encode_ours", images, bit, "fp32"),
+        "ours bf16": ("encode_ours", images, bit, "bf16"),
+        "ours fp32, warm cache": ("encode_ours", images, bit, "fp32", True),
+        "plain": ("encode_plain", few, bit),
+    }
+    codes = {}
+
+    def seconds_an_image(name: str) -> float:
+        seconds, codes[name], *_ = in_a_process(*work[name], tuned=name != "plain")
+        return seconds
+
+    each = take_turns({name: partial(seconds_an_image, name) for name in work}, turns)
+    rows = []
+    for name, seconds in each.items():
+        forward = each["forward bf16" if "bf16" in name else "forward fp32"]
+        both_limits = each["decode"] / usable_cores() + forward
+        ours, warm = name.startswith("ours"), "warm" in name
+        row = {
+            "way": name,
+            "img/s": (usable_cores() if name == "decode" else 1) / seconds,
+            "x plain": each["plain"] / seconds if ours else None,
+            "of both limits": both_limits / seconds if ours and not warm else None,
+            "of forward only": forward / seconds if warm else None,
+        }
+        rows.append(row)
+    print_table(rows)
+    differing = {}
+    for name in ("ours bf16", "plain"):
+        of_same_images = codes["ours fp32"][: len(codes[name])]
+        differing[name] = float(np.unpackbits(of_same_images ^ codes[name]).mean())
+        print(f"bits, of random weights, in which {name} differs: {differing[name]:.4f}")
+    return {"results": rows, "differing_bits": differing}
+
+
+def train(arguments: argparse.Namespace) -> dict:
+    """The training step: this repository's thread settings against Paddle's default ones.
+
+    Each is a process of its own, since Paddle reads its settings once. It takes optimizer steps of
+    the whole method at 64 bits, against a bank of 10,000 rows; no image is decoded or waited for.
+    """
+    labels = drawn_labels(arguments.batch * arguments.steps, np.random.default_rng(0))
+    step = partial(in_a_process, "seconds_a_step", labels, arguments.batch)
+    seconds = take_turns({"ours": step, "default": partial(step, tuned=False)}, arguments.turns)
+    rows = []
+    for name, value in seconds.items():
+        row = {"threads": name, "step s": value, "img/s": arguments.batch / value}
+        rows.append({**row, "x default": seconds["default"] / value})
+    print_table(rows)
+    return {"results": rows}
+
+
+def loss(arguments: argparse.Namespace) -> dict:
+    """The loss: closed form against masked assignment, value and gradient checked.
+
+    One call is forward and backward of a batch against the bank; both forms get the same batches.
+    The masked form assigns to the similar and to the dissimilar pairs through boolean masks, as
+    deep-hashing code commonly does.
+    """
+    batch, bank, bit = arguments.batch, arguments.bank, arguments.bit
+    if batch > bank:
+        raise UserError(f"--batch {batch}: more rows than --bank {bank} has")
+    setup_paddle(arguments.threads)
+    from scripts.benchmark_network import HashNetLoss, MaskedLoss, loss_form  # imports Paddle
+
+    rng = np.random.default_rng(arguments.seed)
+    labels = drawn_labels(bank, rng).astype(np.float32)
+    batches = []
+    for _ in range(arguments.turns + 1):
+        index = rng.permutation(bank)[:batch]
+        batches.append((rng.normal(size=(batch, bit)).astype(np.float32), labels[index], index))
+    codes = np.tanh(rng.normal(size=(bank, bit))).astype(np.float32)
+    closed = map(loss_form(HashNetLoss, codes, labels), *zip(*batches))
+    masked = map(loss_form(MaskedLoss, codes, labels), *zip(*batches))
+    (value, gradient), (expected, slope) = next(closed), next(masked)
+    ways = {
+        "closed": partial(time_of, partial(next, closed)),
+        "masked": partial(time_of, partial(next, masked)),
+    }
+    seconds = take_turns(ways, arguments.turns)
+    row = {
+        "threads": arguments.threads,
+        "closed form ms": 1000 * seconds["closed"],
+        "masked ms": 1000 * seconds["masked"],
+        "masked / closed": seconds["masked"] / seconds["closed"],
+        "difference of value": abs(value - expected) / abs(expected),
+        "of gradient": float(np.linalg.norm(gradient - slope) / np.linalg.norm(slope)),
+    }
+    print_table([row])
+    return {"results": [row]}
+
+
+def retrieval(arguments: argparse.Namespace) -> dict:
+    """MAP@K of binary codes: the exact evaluation against the textbook loop and faiss's search.
+
+    A code is the sign of the sum of one random centre for each label, plus noise. Columns: MAP@K,
+    ties in database order and averaged · seconds of MAP@K (labels, search, metric), of all metrics
+    and curves, of the textbook loop (timed on some queries and scaled to all), of faiss's
+    IndexBinaryFlat.search alone · ratios · extra memory of MAP@K and of all metrics, at their peak
+    · what MAP@K of 10 queries differs from the textbook loop with a stable sort · time of MAP@K
+    with half the queries, and with half the database, over that with all.
+    """
+    rng = np.random.default_rng(arguments.seed)
+    labels, queries, origin = coco_labels(arguments.queries, arguments.database, rng)
+    rows = []
+    for bit in arguments.bit:
+        codes = clustered_codes(labels, bit, rng)
+        rows.append({"bit": bit, **measure_scoring(arguments, codes, labels, queries)})
+    print(f"{len(queries)} queries, {len(labels)} rows: {origin}")
+    print_table(rows)
+    if rows[0]["faiss s"] is None:
+        print("faiss is not installed, its columns stay empty: pip install faiss-cpu")
+    return {"origin": origin, "results": rows}
+
+
+def measure_scoring(
+    arguments: argparse.Namespace, codes: np.ndarray, labels: np.ndarray, queries: np.ndarray
+) -> dict:
+    """All figures of one code length; `queries` are indices of the database."""
+    topk, few = arguments.topK, queries[: arguments.textbook_queries]
+    signs, wide_labels = unpack_codes(codes).astype(np.float32), labels.astype(np.int64)
+    textbook = partial(textbook_map, signs, wide_labels, topk)
+
+    def of(metric: Callable, queries: np.ndarray, rows: int = len(codes)) -> Callable:
+        data = (codes[queries], labels[queries], codes[:rows], labels[:rows], topk)
+        return partial(metric, *data, threads=arguments.threads)
+
+    work = {
+        "textbook": partial(textbook, few),
+        "map": of(mean_average_precision, queries),
+        "all": of(evaluate_retrieval, queries),
+        "half queries": of(mean_average_precision, queries[::2]),
+        "half rows": of(mean_average_precision, queries, -(-len(codes) // 2)),
+        "faiss": faiss_search(codes[queries], codes, topk, arguments.threads),
+    }
+    ways = {name: partial(time_of, way) for name, way in work.items() if way}
+    seconds = take_turns(ways, arguments.turns)
+    seconds["textbook"] *= len(queries) / len(few)
+    found = of(mean_average_precision, queries[:10])()
+    metrics, memory_of_all = extra_memory(work["all"])
+    _, memory_of_map = extra_memory(work["map"])
+    return {
+        "MAP@K": metrics.map,
+        "ties av.": metrics.map_tie_averaged,
+        "MAP s": seconds["map"],
+        "all s": seconds["all"],
+        "textbook s": seconds["textbook"],
+        "faiss s": seconds.get("faiss"),
+        "textb./MAP": seconds["textbook"] / seconds["map"],
+        "MAP/faiss": seconds["map"] / seconds["faiss"] if "faiss" in seconds else None,
+        "MAP MiB": memory_of_map,
+        "all MiB": memory_of_all,
+        "|textb.-MAP|": abs(found - textbook(queries[:10], order="stable")),
+        "half queries": seconds["half queries"] / seconds["map"],
+        "half rows": seconds["half rows"] / seconds["map"],
+    }
+
+
+def textbook_map(
+    signs: np.ndarray, labels: np.ndarray, topk: int, queries: np.ndarray, order: str | None = None
+) -> float:
+    """MAP@K as most published code has it: per query a label product, distances, and an argsort.
+
+    Signs are float32 [n, bit] of -1 and 1, labels int64 [n, num_class], queries indices of both;
+    NumPy's default `order` leaves ties in no defined order.
+    """
+    scores = np.zeros(len(queries))
+    for number, query in enumerate(queries):
+        relevant = (np.dot(labels[query], labels.T) > 0).astype(np.float32)
+        distances = 0.5 * (signs.shape[1] - np.dot(signs[query], signs.T))
+        ranked = relevant[np.argsort(distances, kind=order)][:topk]
+        hits = int(ranked.sum())
+        if hits:
+            ranks = np.asarray(np.where(ranked == 1)) + 1.0
+            scores[number] = np.mean(np.linspace(1, hits, hits) / ranks)
+    return float(scores.mean())
+
+
+def faiss_search(
+    query_codes: np.ndarray, database_codes: np.ndarray, topk: int, threads: int
+) -> Callable[[], object] | None:
+    """faiss's exact search alone, ready to run; None where faiss is not installed."""
+    try:
+        import faiss
+    except ModuleNotFoundError:
+        return None
+    faiss.omp_set_num_threads(threads)
+    index = faiss.IndexBinaryFlat(8 * database_codes.shape[1])
+    index.add(database_codes)
+    return partial(index.search, query_codes, min(topk, len(database_codes)))
+
+
+def photos(folder: Path) -> tuple[list[str], str]:
+    """JPEG files of COCO's size, and in words what they are; drawn ones are written to `folder`."""
+    files = sorted(map(str, Path(DATA, "coco_photos").rglob("*.jpg"))) if DATA else []
+    if files:
+        return files, f"{len(files)} COCO photos, repeated"
+    for number in range(12):
+        # So much grain takes about as long to decode as a photo.
+        pixels = np.random.default_rng(number).normal(128, 12, (480, 640, 3)).astype(np.uint8)
+        files.append(str(folder / f"{number}.jpg"))
+        Image.fromarray(pixels).save(files[-1], quality=93)
+    return files, f"{len(files)} drawn images of 640 x 480, repeated"
+
+
+def coco_labels(
+    queries: int, rows: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Labels of a database [n, 80] uint8, its indices that are queries, and their origin.
+
+    At most so many queries and rows are taken. All queries stand in the database, as in the
+    released split.
+    """
+    if not DATA:
+        labels = drawn_labels(rows, rng)
+        return labels, rng.permutation(rows)[:queries], "labels drawn at COCO's density"
+    archive, lists = Path(DATA, "coco_lists.tar.xz"), {}
+    try:
+        with TemporaryDirectory() as folder, tarfile.open(archive) as members:
+            for name in ("test.txt", "database.txt"):
+                path = Path(folder, name)
+                path.write_bytes(members.extractfile(name).read())
+                lists[name] = read_list(path, N_CLASS)
+    except (OSError, EOFError, KeyError, LZMAError, tarfile.TarError) as error:
+        raise UserError(
+            f"{archive}: cannot read test.txt and database.txt ({error!r}); "
+            "expected the released lists of COCO, or HASHNET_TEST_DATA unset"
+        ) from error
+    place = {path: index for index, path in enumerate(lists["database.txt"].paths[:rows])}
+    places = [place[path] for path in lists["test.txt"].paths if path in place][:queries]
+    if not places:
+        raise UserError(f"--database {rows}: no query stands in so few rows; ask for more")
+    labels = lists["database.txt"].labels[:rows]
+    return labels, np.array(places), "labels of the released COCO lists"
+
+
+def drawn_labels(rows: int, rng: np.random.Generator) -> np.ndarray:
+    """Labels with COCO's density: 2.9 an image; person on 55 %, the others on 11 … 0.3 %."""
+    frequency = np.append(0.55, np.geomspace(0.11, 0.003, N_CLASS - 1))
+    labels = (rng.random((rows, N_CLASS), dtype=np.float32) < frequency).astype(np.uint8)
+    labels[~labels.any(axis=1), 0] = 1  # every image of the lists has a label
+    return labels
+
+
+def clustered_codes(labels: np.ndarray, bit: int, rng: np.random.Generator) -> np.ndarray:
+    """Packed codes that gather by label, as a trained network's: distances vary, ties are many."""
+    centres = rng.standard_normal((labels.shape[1], bit), dtype=np.float32)
+    z = labels.astype(np.float32) @ centres
+    return pack_codes(z + NOISE * rng.standard_normal(z.shape, dtype=np.float32))
+
+
+def in_a_process(function: str, *arguments: Any, tuned: bool = True) -> Any:
+    """What a function of `scripts.benchmark_network` returns in a process of its own.
+
+    Where it is `tuned`, Paddle is started as the commands start it, else as `import paddle` does.
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_call, function, arguments, tuned).result()
+
+
+def _call(function: str, arguments: tuple, tuned: bool) -> Any:
+    multiprocessing.set_start_method(None, force=True)  # the loader of the plain way forks
+    with contextlib.redirect_stderr(io.StringIO()):  # no bars; no warnings of Paddle's plain start
+        if tuned:
+            setup_paddle()
+        for name in () if tuned else TUNING:
+            os.environ.pop(name, None)
+        from scripts import benchmark_network
+
+        return getattr(benchmark_network, function)(*arguments)
+
+
+def take_turns(ways: dict[str, Callable[[], float]], turns: int) -> dict[str, float]:
+    """The median of the seconds that each way returns; they alternate."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for name in tqdm(list(ways) * turns, leave=False, disable=None):
+        seconds[name].append(ways[name]())
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def time_of(work: Callable[[], object]) -> float:
+    """The seconds that `work` takes."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def extra_memory(work: Callable[[], Any]) -> tuple[Any, float]:
+    """What `work` returns, and the most memory in MiB it held beyond what was there before."""
+    tracemalloc.start()
+    try:
+        return work(), tracemalloc.get_traced_memory()[1] / 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """Prints rows under their keys: numbers with four digits, None as a dash."""
+    lines = [list(rows[0])]
+    for row in rows:
+        cells = ["-" if value is None else value for value in row.values()]
+        lines.append([f"{c:.4g}" if isinstance(c, float) else str(c) for c in cells])
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    for line in lines:
+        print("  ".join(map(str.rjust, line, widths)))
+
+
+PARTS = {
+    encode: {"pictures": 1024, "plain_pictures": 192, "bit": 64, "turns": 3, "memory": None},
+    train: {"batch": 32, "steps": 3, "turns": 3},
+    loss: {"batch": 64, "bank": 10_000, "bit": 64, "turns": 30, "threads": 0, "seed": 2000},
+    retrieval: {
+        **{"bit": [16, 32, 48, 64], "queries": 5000, "database": 112_218, "topK": 5000},
+        **{"textbook_queries": 50, "turns": 3, "threads": 0, "seed": 2000},
+    },
+}
+"""The flags of each part, with their defaults; 0 threads: as many as cores."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise UserError(f"{message} ({self.prog} --help lists the flags)")
+
+
+def _number(name: str, text: str) -> int:
+    number = int(text) if text.isdecimal() else -1
+    if name == "bit":
+        check_bit(number)
+    if number < (name not in ("seed", "threads")):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected 1 or more")
+    return number
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
-    """Reads the command line; `run` of the result is the part's function."""
-    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0] + ".")
+    """Reads the command line; `run` of the result is the part's function.
+
+    Raises:
+        UserError: an unknown part or flag, or a value that is not allowed.
+    """
+    layout = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+    parser = _Parser(description=__doc__, **layout)
     parts = parser.add_subparsers(title="parts", metavar="PART", required=True)
-    for name, part in PARTS.items():
-        summary = part.__doc__.partition("\n")[0]
-        part_parser = parts.add_parser(
-            name,
-            help=summary,
-            description=part.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        part.add_arguments(part_parser)
-        part_parser.set_defaults(run=part.run)
-    return parser.parse_args(words)
+    for run, defaults in PARTS.items():
+        summary = run.__doc__.partition("\n")[0]
+        part = parts.add_parser(run.__name__, help=summary, description=run.__doc__, **layout)
+        part.set_defaults(run=run)
+        for name, value in defaults.items():
+            details = {"nargs": "+"} if isinstance(value, list) else {}
+            details.update(type=partial(_number, name), default=value, metavar="N")
+            flag = f"--{name.replace('_', '-')}"
+            part.add_argument(flag, help="default: %(default)s", **details)
+    arguments = parser.parse_args(words)
+    if getattr(arguments, "threads", None) == 0:
+        arguments.threads = usable_cores()
+    return arguments
 
 
-def main() -> int | None:
+def main() -> None:
     """Runs one part."""
     arguments = parse_arguments()
-    return arguments.run(arguments)
+    settings = {**vars(arguments), "run": arguments.run.__name__}
+    print(", ".join(f"{name} {value}" for name, value in settings.items() if value is not None))
+    figures = arguments.run(arguments)
+    cpuinfo = Path("/proc/cpuinfo")
+    names = re.findall("model name.*: (.*)", cpuinfo.read_text() if cpuinfo.is_file() else "")
+    machine = {"processor": names[:1], "cores": usable_cores(), "numpy": np.__version__}
+    print(json.dumps({**settings, **machine, "python": platform.python_version(), **figures}))
 
 
 if __name__ == "__main__":

@@ -74,28 +74,20 @@ def train_one_epoch(
     reader_seconds = reader_logged = 0.0
     first, steps_logged = batches.first_step, 0
     bar = progress(batches, title, len(batches), first)
-    for step, (images, labels, index) in enumerate(bar, first):
+    for step, batch in enumerate(bar, first):
         reader_seconds += time.perf_counter() - waiting
         if stop is not None and stop.agreed(step):
             break
         # Anew each step, so that dropout needs no saved state; ranks drop differently.
         paddle.seed(batches.dropout_seed(step))
-        z = network(paddle.to_tensor(images))
-        loss = criterion(z, paddle.to_tensor(labels), paddle.to_tensor(index))
-        loss.backward()
-        # Paddle names the optimizer's states at its first step; without the guard those of a
-        # second training in one process get other names, and its saved state fits no other.
-        with paddle.utils.unique_name.guard():
-            optimizer.step()
-        optimizer.clear_grad()
-        losses.append(loss.detach())
-        counts.append(int((index >= 0).sum()))
+        losses.append(_take_step(network, criterion, optimizer, batch))
+        counts.append(int((batch[-1] >= 0).sum()))
         if step % log_steps == 0:
-            value = float(loss)  # waits for the step, so that its time is a whole one
+            value = float(losses[-1])  # waits for the step, so that its time is a whole one
             if not np.isfinite(value):
                 _finite(losses, first)
             now, steps = time.perf_counter(), len(losses) - steps_logged
-            pace = steps * len(index) * distributed.world_size() / (now - logged)
+            pace = steps * len(batch[-1]) * distributed.world_size() / (now - logged)
             _log.info(
                 f"{title}, Step[{step:04d}/{len(batches):04d}], Loss: {value:.4f}, "
                 f"{pace:.1f} img/s, reader {(reader_seconds - reader_logged) / steps:.3f} s, "
@@ -105,6 +97,23 @@ def train_one_epoch(
         waiting = time.perf_counter()
     over_all_ranks = _over_all_ranks(_finite(losses, first), counts)
     return EpochResult(*over_all_ranks, time.perf_counter() - begin, reader_seconds)
+
+
+def _take_step(
+    network: Callable[[paddle.Tensor], paddle.Tensor],
+    criterion: Callable[..., paddle.Tensor],
+    optimizer: paddle.optimizer.Optimizer,
+    batch: tuple[np.ndarray, ...],
+) -> paddle.Tensor:
+    images, labels, index = map(paddle.to_tensor, batch)
+    loss = criterion(network(images), labels, index)
+    loss.backward()
+    # Paddle names the optimizer's states at its first step; without the guard those of a second
+    # training in one process get other names, and its saved state fits no other.
+    with paddle.utils.unique_name.guard():
+        optimizer.step()
+    optimizer.clear_grad()
+    return loss.detach()
 
 
 def _finite(losses: list[paddle.Tensor], first: int) -> list[float]:

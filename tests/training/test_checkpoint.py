@@ -64,11 +64,11 @@ def test_a_disk_that_is_full_costs_no_earlier_state(small_data, trained, tmp_pat
     output = shutil.copytree(trained, tmp_path / "output")
     before = {path.name: path.read_bytes() for path in output.iterdir() if path.is_file()}
 
-    def fill(path, **_):
-        path.write_bytes(b"half")
+    def fill(part, *_, **__):
+        part.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", fill)
+    monkeypatch.setattr(np.lib.format, "write_array", fill)
     with pytest.raises(UserError, match=r"last_8\.npz: cannot be written: No space left on device"):
         train_small(small_data, output, "--resume", output / "last_8", epochs=5)
     assert {path.name: path.read_bytes() for path in output.iterdir() if path.is_file()} == before

@@ -11,6 +11,7 @@ was cut off), the model is refused.
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import tempfile
 from dataclasses import asdict, dataclass, fields
@@ -31,6 +32,7 @@ from utils.system.files import sha256_of_file, write_text
 _CHOICES = (("float", "uint8"), ("z", "codes"), RESIZES)
 """Of a record's input, output and resize."""
 REMEDY = "export it again with export_model.py"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ def read_exported(folder: str, bit: int) -> tuple[Path, Record]:
     for part in (program, program.with_suffix(PARAMETERS)):
         if sha256_of_file(part) != hashes.get(part.name):
             raise UserError(f"{part}: is not what {path.name} says; {REMEDY}")
+    _log.info(f"----- Exported model: {program}")
     return program, record
 
 
