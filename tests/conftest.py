@@ -10,13 +10,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from helpers import COCO_LITE, REPOSITORY, drawn_image, run_script, write_data_set
+from helpers import COCO_LITE, REPOSITORY, run_script
 from small_training import draw_data_set, draw_weights
 
 from utils.system.runtime import setup_paddle
-
-__all__ = ["drawn_picture", "run_script", "write_data_set"]
-drawn_picture = drawn_image
 
 setup_paddle()  # as the commands do, before any test imports Paddle
 # Where the tests run in the background of a shell, Ctrl-C would be ignored by all that they start.

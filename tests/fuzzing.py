@@ -50,7 +50,7 @@ def mutated(content: bytes, seed: int) -> bytes:
         piece = changed[place : place + length]
         changed[place : place + length] = rng.choice(
             (
-                rng.randbytes(len(piece)) if hasattr(rng, "randbytes") else bytes(len(piece)),
+                rng.randbytes(len(piece)),
                 b"",
                 piece * 2,
                 bytes(len(piece)),

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import paddle
 import pytest
-from conftest import drawn_picture
+from helpers import drawn_image
 from test_loader import GOOD, IMAGES, SKIP, TEST, damaged_split, logged
 
 from models.layers import Normalize
@@ -116,7 +116,7 @@ def test_kept_codes_know_which_images_they_leave_out(split, kept):
 
 def test_kept_codes_are_made_again_when_an_image_can_be_read(kept, tmp_path):
     _, codes = kept
-    drawn_picture(48, 40).save(tmp_path / "picture 9.png")
+    drawn_image(48, 40).save(tmp_path / "picture 9.png")
     encoded, said = codes()
     assert "picture 9.png was left out and can be read now" in said[0]
     assert len(encoded.codes) == len(GOOD) + 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, drawn_picture, write_data_set
+from helpers import REPOSITORY, drawn_image, write_data_set
 from test_datasets import open_train
 from test_loader import assert_same, logged
 
@@ -86,7 +86,7 @@ def test_images_of_other_sizes_are_kept_apart(tmp_path):
 def test_a_changed_file_is_read_again_and_a_missing_one_is_missing(split, tmp_path):
     epoch(split, TEST, tmp_path / "cache")
     path = Path(split.images.name(3))
-    drawn_picture(61, 47, seed=99).save(path)
+    drawn_image(61, 47, seed=99).save(path)
     os.utime(path, ns=(5, 5))
     assert_same(epoch(split, TEST, tmp_path / "cache"), epoch(split))
     path.unlink()

@@ -31,10 +31,9 @@ def write_archive(folder, names=NAMES, **changes):
     planes[:, 2] = np.arange(120)[:, None]
     with tarfile.open(folder / ARCHIVE, "w:gz") as archive:
         for part, name in enumerate(names):
-            rows = slice(20 * part, 20 * part + 20)
+            rows = slice(20 * (part % 6), 20 * (part % 6) + 20)
             batch = {"data": planes[rows].reshape(20, -1), "labels": CLASSES[rows].tolist()}
-            batch = {key.encode(): value for key, value in {**batch, **changes}.items()}
-            content = pickle.dumps(batch, protocol=2)
+            content = pickle.dumps({**batch, **changes}, protocol=2)
             entry = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
@@ -110,6 +109,7 @@ def test_a_class_with_too_few_images_is_told():
         (lambda path: path.write_text("a text"), "not CIFAR-10's archive"),
         (lambda path: os.truncate(path, 1000), "not CIFAR-10's archive"),
         ({"names": ["readme"]}, "not CIFAR-10's archive"),
+        ({"names": [*NAMES, NAMES[0]]}, "not CIFAR-10's archive: more than 6 batches"),
         ({"labels": [1, 2]}, "not CIFAR-10's archive: 120 images, 12 labels"),
         ({"labels": [-1] * 20}, "not CIFAR-10's archive"),
         ({"data": b"1"}, "not CIFAR-10's archive"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import drawn_picture, write_data_set
+from helpers import drawn_image, write_data_set
 from PIL import Image
 
 from utils.datasets import open_splits, positions_in_database, unlisted_images
@@ -28,7 +28,7 @@ def test_a_split_knows_where_its_images_and_labels_come_from(tmp_path):
     split = open_train(tmp_path)
     assert len(split) == 3 and split.name == "train"
     assert split.images.name(2) == str(tmp_path / "picture 2.png")
-    assert split.images.open(2).tobytes() == drawn_picture(48, 40, seed=2).tobytes()
+    assert split.images.open(2).tobytes() == drawn_image(48, 40, seed=2).tobytes()
     assert split.origin["list"] == "train.txt" and len(split.origin["list_sha256"]) == 64
     path.write_text(path.read_text().replace("picture 2", "picture 1"))
     assert open_train(tmp_path).origin["list_sha256"] != split.origin["list_sha256"]
@@ -85,29 +85,12 @@ def test_unlisted_images_have_no_labels_and_name_their_source(tmp_path):
         split.images.open(0)
 
 
-def test_a_key_changes_with_path_size_and_time_or_with_the_pixels(tmp_path):
-    paths = [tmp_path / "a.png", tmp_path / "b.png"]
-    for path in paths:
-        path.write_bytes(b"12")
-    images = ImageFiles([str(path) for path in paths], "a test")
-    seen = {images.key(0), images.key(1)}
-    paths[0].write_bytes(b"123")
-    seen.add(images.key(0))
-    paths[0].unlink()
-    seen.add(images.key(0))
-    pixels = np.zeros((3, 4, 4, 3), np.uint8)
-    pixels[1] += 1
-    array = ImageArray(pixels, ["0", "1", "2"])
-    assert array.key(0) == array.key(2) != array.key(1)
-    assert len({*seen, array.key(0)}) == 5
-
-
 def test_a_copy_is_written_beside_another_file_of_its_name(tmp_path):
     folder, other = tmp_path / "copies", tmp_path / "other"
     other.mkdir()
     names = [str(tmp_path / "a.png"), str(other / "a.png")]
     for number, name in enumerate(names):
-        drawn_picture(4, 4, seed=number).save(name)
+        drawn_image(4, 4, seed=number).save(name)
     images = ImageFiles(names, "a test")
     copies = [images.copy(index, folder) for index in (0, 1, 0, 1)]
     assert copies == [folder / "a.png", folder / "a_2.png"] * 2

@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import drawn_picture
+from helpers import drawn_image
 from PIL import Image
 
 from utils.datasets.images import MAX_PIXELS, open_image
@@ -86,7 +86,7 @@ def test_a_camera_s_note_to_turn_the_image_is_not_followed(tmp_path):
 def test_large_jpeg_files_may_be_decoded_smaller_and_others_not(
     tmp_path, size, least_side, decoded
 ):
-    jpeg, png = (saved(tmp_path, drawn_picture(*size), f"a.{end}") for end in ("jpg", "png"))
+    jpeg, png = (saved(tmp_path, drawn_image(*size), f"a.{end}") for end in ("jpg", "png"))
     assert open_image(jpeg, least_side=least_side).size == decoded
     assert open_image(png, least_side=least_side).size == size
 

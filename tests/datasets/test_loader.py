@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import drawn_picture, write_data_set
+from helpers import drawn_image, write_data_set
 from PIL import Image
 from test_datasets import open_train
 
@@ -171,7 +171,7 @@ class Counted:
         self.opened += 1
         if index == self.bad:
             raise UserError(f"image {index} is bad")
-        return drawn_picture(40, 36, seed=index)
+        return drawn_image(40, 36, seed=index)
 
 
 @pytest.mark.parametrize("threads", [0, 3])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import drawn_picture
+from helpers import drawn_image
 from paddle.vision import transforms as paddle_transforms
 from PIL import Image
 
@@ -34,7 +34,7 @@ def positions(width: int, height: int) -> Image.Image:
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_the_evaluation_transform_is_paddle_s_to_the_byte(width, height):
-    image = drawn_picture(width, height, seed=width)
+    image = drawn_image(width, height, seed=width)
     found = TEST(image)
     assert found.shape == (224, 224, 3) and found.dtype == np.uint8
     np.testing.assert_array_equal(found, paddle_s(image))
@@ -64,7 +64,7 @@ def test_random_crops_lie_inside_reach_every_place_and_every_other_is_flipped():
 
 
 def test_a_random_crop_depends_on_its_rng_and_on_nothing_else():
-    image, transform = drawn_picture(300, 260), build_transform("short_side", 256, 224, train=True)
+    image, transform = drawn_image(300, 260), build_transform("short_side", 256, 224, train=True)
     first = [transform(image, np.random.default_rng(seed)) for seed in range(6)]
     np.random.seed(0)  # noqa: NPY002 - the global state must have no effect
     again = [transform(image, np.random.default_rng(seed)) for seed in range(6)]
@@ -74,7 +74,7 @@ def test_a_random_crop_depends_on_its_rng_and_on_nothing_else():
 
 @pytest.mark.parametrize("train", [False, True])
 def test_square_takes_the_whole_image_bilinear(train):
-    transform, image = build_transform("square", 256, 64, train=train), drawn_picture(50, 30)
+    transform, image = build_transform("square", 256, 64, train=train), drawn_image(50, 30)
     expected = np.asarray(image.resize((64, 64), Image.BILINEAR))
     np.testing.assert_array_equal(transform(image, np.random.default_rng(1)), expected)
 

@@ -10,8 +10,8 @@ import numpy as np
 import paddle
 import pytest
 import yaml
-from conftest import drawn_picture
 from fuzzing import cases, mutated, only_user_errors
+from helpers import drawn_image
 from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
@@ -106,7 +106,7 @@ def test_code_files(scratch, codes, what, seed, record):
 @pytest.fixture(scope="module")
 def images():
     """Small images of all formats, as bytes."""
-    drawn = drawn_picture(20, 12)
+    drawn = drawn_image(20, 12)
     grey = Image.fromarray(np.arange(240, dtype=np.uint16).reshape(12, 20) * 200)
     kinds = [("RGB", form, {}) for form in ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")]
     kinds += [("CMYK", "JPEG", {}), ("L", "JPEG", {}), ("RGBA", "PNG", {}), ("P", "PNG", {})]

@@ -168,10 +168,10 @@ def test_large_arrays_that_were_cut_up_are_put_together(tmp_path):
     np.testing.assert_array_equal(found["w"], whole)
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"\x80\x04K\x01.", b"\x80\x04\x95", {5: 1}])
+@pytest.mark.parametrize("content", [b"", b"text", b"\x80\x04K\x01.", b"\x80\x04\x95"])
 def test_a_file_that_is_no_state_is_told_in_one_line(tmp_path, content):
     path = tmp_path / "a.pdparams"
-    path.write_bytes(content if isinstance(content, bytes) else pickle.dumps(content))
+    path.write_bytes(content)
     with pytest.raises(UserError, match=r"a\.pdparams: not trained weights: ") as error:
         read_state(path, "trained weights")
     assert "\n" not in str(error.value)

@@ -13,6 +13,7 @@ from utils.system.pickles import RefusedPickle, load_plain
 
 ARCHIVE = "cifar-10-python.tar.gz"
 SOURCE = "https://www.cs.toronto.edu/~kriz/cifar.html"
+BATCHES = 6
 MAX_ARCHIVE = 1 << 30
 MAX_BATCH = 1 << 26
 """Bytes of the archive, and of each batch in it, at most; the true ones have 170 and 31 MB."""
@@ -35,8 +36,8 @@ def read_archive(folder: Path) -> tuple[np.ndarray, np.ndarray]:
                 batches = _read_batches(tar)
         except RefusedPickle as error:
             raise UserError(f"{archive}: refused: the archive {error}") from error
-        images = np.concatenate([np.asarray(batch[b"data"], np.uint8) for batch in batches])
-        classes = np.concatenate([np.asarray(batch[b"labels"], np.int64) for batch in batches])
+        images = np.concatenate([np.asarray(batch["data"], np.uint8) for batch in batches])
+        classes = np.concatenate([np.asarray(batch["labels"], np.int64) for batch in batches])
         if len(images) != len(classes) or not len(classes) or classes.min() < 0:
             raise ValueError(f"{len(images)} images, {len(classes)} labels")
         return images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), classes
@@ -50,7 +51,9 @@ def _read_batches(tar: tarfile.TarFile) -> list[dict]:
             if part in member.name and member.isfile():
                 if member.size > MAX_BATCH:
                     raise ValueError(f"{member.name} has {member.size:,} bytes")
-                found.append(load_plain(tar.extractfile(member).read(), "bytes"))
+                if sum(map(len, batches.values())) == BATCHES:
+                    raise ValueError(f"more than {BATCHES} batches")
+                found.append(load_plain(tar.extractfile(member).read()))
     return [batch for part in batches.values() for batch in part]
 
 

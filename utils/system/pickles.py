@@ -1,28 +1,16 @@
 """Restricted unpickler for untrusted weights files (compare `torch.load(weights_only=True)`).
 
-A pickle names functions, and reading it calls them. Here names are looked up in a short list of
-placeholders, which check what NumPy would be given and become arrays when all is read.
+A pickle is a program, and Python's unpickler calls whatever it names. Here only the instructions
+that files of arrays have are followed, and what they call is replaced by functions of this module.
 """
 
 from __future__ import annotations
 
-import io
-import math
-import pickle
 import pickletools
 import re
 from typing import Any
 
 import numpy as np
-
-MAX_TUPLES = 10_000
-_COUNTED = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "INT", "LONG", "LONG1", "LONG4"}
-_REFUSED = {"NEWOBJ", "NEWOBJ_EX", "OBJ", "INST", "EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID"}
-_REFUSED |= {"EMPTY_SET", "FROZENSET", "DUP"}
-_SHARED = ("UNICODE", "UNICODE8", "STRING", "BYTES", "BYTES8", "LIST", "DICT", "GLOBAL", "REDUCE")
-"""How instructions end whose result may stand in several places; a tuple is of no such."""
-MAX_SHARED = 1 << 16
-"""Letters or bytes that may stand in several places, at most: each of them may be copied."""
 
 
 class RefusedPickle(Exception):
@@ -32,130 +20,116 @@ class RefusedPickle(Exception):
 class _Dtype:
     """A dtype: first its name, then its byte order."""
 
-    def __init__(self, name: Any, *_options: Any):
-        if not re.fullmatch(r"[<>|=]?([biufc]\d{1,2}|[SU]\d{1,9}|\?)", _text(name)):
-            raise RefusedPickle(f"holds an array of Python objects or the like: {_text(name)[:40]}")
-        self.value = np.dtype(_text(name))
+    def __init__(self, name: str):
+        if not re.fullmatch(r"[<>|=]?([biufc]\d{1,2}|[SU]\d{1,9}|\?)", name):
+            raise RefusedPickle(f"holds an array of Python objects or the like: {name[:40]}")
+        self.value = np.dtype(name)
 
-    def __setstate__(self, state: Any) -> None:
-        order, fields = _text(state[1]), state[2:5]
-        if order not in tuple("<>|=") or fields != (None, None, None):
+    def build(self, _version: Any, order: Any, *fields: Any) -> _Dtype:
+        if fields[:3] != (None, None, None):
             raise RefusedPickle("holds an array of a dtype with fields")
-        self.value = self.value.newbyteorder(order) if order in "<>" else self.value
+        self.value = self.value.newbyteorder(order)
+        return self
 
 
 class _Array:
     """An array as `numpy.ndarray` pickles itself: first empty, then its state."""
 
-    value = None
-
-    def __init__(self, *_begun: Any): ...
-
-    def __setstate__(self, state: Any) -> None:
-        shape, dtype, fortran, content = state[-4:]
-        self.value = _array(content, dtype, shape, "F" if fortran else "C")
+    def build(self, _version: Any, shape: Any, dtype: Any, fortran: Any, content: Any) -> Any:
+        return _array(content, dtype, shape, "F" if fortran else "C")
 
 
-def _array(content: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
-    content = _encode(content) if isinstance(content, str) else content
-    if not isinstance(dtype, _Dtype) or not isinstance(content, (bytes, bytearray)):
-        raise RefusedPickle("holds an array without a dtype, or whose content is not bytes")
-    is_shape = type(shape) is tuple and len(shape) <= 32
-    is_shape = is_shape and all(type(n) is int and 0 <= n < 1 << 48 for n in shape)
-    if not is_shape or len(content) != math.prod(shape) * dtype.value.itemsize:
-        raise RefusedPickle("holds an array whose content does not fit its shape")
-    return np.frombuffer(content, dtype.value).reshape(shape, order=order)
+def _array(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+    content = content.encode("latin1") if isinstance(content, str) else content
+    array = np.frombuffer(content, dtype.value).reshape(shape, order=order)
+    if array.shape != shape:  # such as (-1, 2)
+        raise RefusedPickle("holds an array of no shape")
+    return array
 
 
-def _text(value: Any) -> str:
-    value = value.decode("latin1") if isinstance(value, bytes) else value
-    return value if isinstance(value, str) else ""
-
-
-def _encode(text: str = "", encoding: str = "latin1") -> bytes:
+def _encode(text: str, encoding: str) -> bytes:
     if encoding not in ("latin1", "latin-1"):
-        raise RefusedPickle("decodes text otherwise than as latin1")
+        raise RefusedPickle("encodes text otherwise than as latin1")
     return text.encode("latin1")
 
 
-def _list_of(items: tuple) -> list:
-    """What `tuple` is called for: a tensor's name and content; a list is never hashed."""
-    if not isinstance(items, tuple):
-        raise RefusedPickle("makes a tuple of something else")
-    return list(items)
-
-
-def _empty_dict() -> dict:
-    return {}
-
-
-_ALLOWED = {
-    "builtins.tuple": _list_of,
-    "builtins.bytes": _encode,
-    "collections.OrderedDict": _empty_dict,
+_CALLED = {
+    "builtins.tuple": lambda items: items,  # a tensor's name and content
+    "builtins.bytes": lambda: b"",
+    "collections.OrderedDict": lambda: {},
     "_codecs.encode": _encode,
     "numpy.ndarray": "ndarray",
-    "numpy.dtype": _Dtype,
-    "numpy.multiarray._reconstruct": _Array,
+    "numpy.dtype": lambda name, *_: _Dtype(name),
+    "numpy.multiarray._reconstruct": lambda *_: _Array(),
     "numpy.multiarray.scalar": lambda dtype, content: _array(content, dtype, (1,), "C")[0],
     "numpy.numeric._frombuffer": _array,
 }
+_CONSTANT = r"BININT[12]?|LONG[14]|BINFLOAT|(SHORT_)?BIN(STRING|UNICODE|BYTES)8?|BYTEARRAY8"
+_NEW = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple}
+_NEW |= {"NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False}
+_IN_ONE_PLACE = (list, tuple, dict, bytearray, np.ndarray, _Array)
+"""So that what is read is a tree, no larger than the file."""
+_TAKES = {"TUPLE": None, "APPENDS": None, "SETITEMS": None, "TUPLE1": 1, "APPEND": 1, "TUPLE3": 3}
+_TAKES |= {"TUPLE2": 2, "SETITEM": 2, "STACK_GLOBAL": 2, "REDUCE": 2, "BUILD": 2}
+"""How many values an instruction takes off the stack; None: all since the last mark."""
 
 
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        # Python 2 and NumPy 1 and 2 call their modules differently.
-        known = re.sub(r"^numpy\._?core\.", "numpy.", module.replace("__builtin__", "builtins"))
-        if f"{known}.{name}" not in _ALLOWED:
-            raise RefusedPickle(f"asks for {module}.{name}, which may do harm; arrays need it not")
-        return _ALLOWED[f"{known}.{name}"]
+def load_plain(content: bytes) -> Any:
+    """Reads a pickle of arrays, numbers, text, bytes, dicts, lists and tuples, of protocol 2 to 5.
 
+    Time and memory are linear in its size. Text of Python 2 is read as latin1.
 
-def load_plain(content: bytes, encoding: str = "latin1") -> Any:
-    """Reads a pickle of arrays, numbers, text, dicts, lists and tuples.
-
-    `encoding` is that of the text of Python 2's pickles; 'bytes' leaves it as bytes. Raises
-    `RefusedPickle` where it asks for anything else, of which nothing was called.
+    Raises:
+        RefusedPickle: it asks for anything else; nothing of it was called.
+        Exception: it is damaged.
     """
-    _check_instructions(content)
-    return _resolved(_Unpickler(io.BytesIO(content), encoding=encoding).load(), {})
-
-
-def _check_instructions(content: bytes) -> None:
-    """Refuses what would take more time or memory than there are bytes.
-
-    Hashing tuples that are many, or that stand in several places, may never end; the unpickler
-    has a place in memory for each number up to the highest that is remembered; and it skips what
-    a frame's end cuts in two, so that it would read other instructions than are seen here.
-    """
-    counted, memo, single, frame = 0, set(), set(), 0
-    before, given, begun = "", None, 0
-    for opcode, argument, position in pickletools.genops(content):
-        name = opcode.name
-        counted += name in _COUNTED
-        refused = name in _REFUSED or counted > MAX_TUPLES or begun < frame < position
-        if name == "MEMOIZE" or "PUT" in name:
-            memo.add(place := len(memo) if argument is None else argument)
-            refused |= place > len(memo)
-            is_long = isinstance(given, (str, bytes)) and len(given) > MAX_SHARED
-            single |= set() if before.endswith(_SHARED) and not is_long else {place}
-        elif "GET" in name:
-            refused |= argument in single
-        elif name == "FRAME":
-            refused |= position < frame
-            frame = position + 9 + argument
-        if refused:
+    stack: list[Any] = []
+    marks: list[int] = []
+    memo: dict[int, Any] = {}
+    repeated = 0
+    for opcode, argument, _ in pickletools.genops(content):
+        name, taken = opcode.name, []
+        if name in _TAKES:
+            start = len(stack) - _TAKES[name] if _TAKES[name] else marks.pop()
+            taken, stack[start:] = stack[start:], []
+        if re.fullmatch(_CONSTANT, name):
+            stack.append(argument)
+        elif name in _NEW:
+            stack.append(_NEW[name]())
+        elif name == "MARK":
+            marks.append(len(stack))
+        elif "TUPLE" in name:
+            stack.append(tuple(taken))
+        elif "APPEND" in name:
+            stack[-1].extend(taken)
+        elif "SETITEM" in name:
+            if not all(isinstance(key, str) for key in taken[::2]):  # hashing others may never end
+                raise RefusedPickle("has a name that is no text")
+            stack[-1].update(zip(taken[::2], taken[1::2]))
+        elif name in ("MEMOIZE", "BINPUT", "LONG_BINPUT"):
+            memo[len(memo) if argument is None else argument] = stack[-1]
+        elif name in ("BINGET", "LONG_BINGET"):
+            value = memo[argument]
+            repeated += len(value) if isinstance(value, (str, bytes)) else 0
+            if isinstance(value, _IN_ONE_PLACE) or repeated > 4 * len(content):
+                raise RefusedPickle("has a list, an array or long text in many places")
+            stack.append(value)
+        elif "GLOBAL" in name:
+            stack.append(_replacement(argument or " ".join(taken)))
+        elif name == "REDUCE":
+            stack.append(taken[0](*taken[1]))
+        elif name == "BUILD":
+            stack.append(taken[0].build(*taken[1]))
+        elif name not in ("PROTO", "FRAME", "STOP"):
             raise RefusedPickle(f"has {name} as no file of arrays has it")
-        before, given, begun = name, argument, position
+    (value,) = stack
+    return value
 
 
-def _resolved(value: Any, done: dict[int, Any]) -> Any:
-    """The value with arrays for placeholders; what stands in several places is resolved once."""
-    if isinstance(value, (_Array, _Dtype)):
-        return value.value
-    if isinstance(value, (dict, list, tuple)) and id(value) not in done:
-        found = {}
-        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
-            found[name] = _resolved(item, done)
-        done[id(value)] = found if isinstance(value, dict) else type(value)(found.values())
-    return done.get(id(value), value)
+def _replacement(name: str) -> Any:
+    name = name.replace(" ", ".")
+    # Python 2 and NumPy 1 and 2 call their modules differently.
+    known = re.sub(r"^numpy\._?core\.", "numpy.", name).replace("__builtin__", "builtins")
+    if known not in _CALLED:
+        raise RefusedPickle(f"asks for {name}, which may do harm; arrays need it not")
+    return _CALLED[known]
