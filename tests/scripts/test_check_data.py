@@ -251,7 +251,7 @@ def test_the_released_lists_are_sound(released_lists):
 
 def test_cifar10_from_its_archive(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (120, 3072), np.uint8)
-    batch = {b"data": pixels, b"labels": [index % 10 for index in range(120)]}
+    batch = {"data": pixels, "labels": [index % 10 for index in range(120)]}
     with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as archive:
         entry, content = tarfile.TarInfo("data_batch_1"), pickle.dumps(batch, protocol=2)
         entry.size = len(content)
