@@ -1,5 +1,5 @@
 #!/bin/sh
-# Trains 64-bit codes on coco_lite from random weights, evaluates them, and searches with a picture.
+# Trains 64-bit codes on coco_lite from random weights, evaluates them, and searches with an image.
 # Everything it writes is in output/quickstart. Usage: sh scripts/quickstart.sh
 set -eu
 cd "$(dirname "$0")/.."
@@ -11,7 +11,7 @@ OUT=output/quickstart
 QUERY=$(head -n 1 data/coco_lite/test.txt | cut -d ' ' -f 1)
 QUERY=datasets/coco_lite/$QUERY
 
-echo "== 1/3 Training on coco_lite, 128 drawn pictures, from random weights (a few minutes)"
+echo "== 1/3 Training on coco_lite, 128 drawn images, from random weights (a few minutes)"
 "$PYTHON" main_single_gpu.py --bit 64 --dataset coco_lite --backbone-weights none --eval-first \
     --batch-size 16 --learning-rate 0.002 --epoch 16 --eval-epoch 4 --save-epoch 16 \
     --output-dir "$OUT"

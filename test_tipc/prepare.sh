@@ -9,12 +9,12 @@ read_config "$1" "$2"
 # has_data_set NAME FOLDER: or ends with what is missing.
 has_data_set() {
     local split
-    [ -d "$2" ] || die "$2: the pictures of $1 are missing; README says where they come from"
+    [ -d "$2" ] || die "$2: the images of $1 are missing; README says where they come from"
     for split in train test database; do
         [ -f "data/$1/$split.txt" ] ||
             die "data/$1/$split.txt: missing; scripts/prepare_data.py makes the lists"
     done
-    echo "$1: lists in data/$1, pictures in $2"
+    echo "$1: lists in data/$1, images in $2"
 }
 
 data_path=$(mode_value_at 11)

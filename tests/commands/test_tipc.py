@@ -142,7 +142,7 @@ CHAIN, PREPARE = "test_train_inference_python.sh", "prepare.sh"
     [
         (PREPARE, config_of(16), "lite", "mode 'lite': expected one of lite_train_lite_infer"),
         (PREPARE, "LICENSE", WHOLE_INFER, "LICENSE: expected 32 lines"),
-        (PREPARE, {"l11": "--data-path:nowhere"}, WHOLE_INFER, "nowhere: the pictures of coco"),
+        (PREPARE, {"l11": "--data-path:nowhere"}, WHOLE_INFER, "nowhere: the images of coco"),
         (CHAIN, config_of(16), "", "mode '': expected one of lite_train_lite_infer"),
         (CHAIN, "nowhere.txt", WHOLE_INFER, "nowhere.txt: missing"),
         (CHAIN, {"l6": "--epoch:whole_infer=150"}, LITE, "line 6: no value for lite_train_lite_"),
