@@ -79,7 +79,7 @@ def test_infer_gives_the_answers_of_predict_from_any_folder(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--img-path", "nothing.jpg"], "nothing.jpg: the image is missing"),
+        (["--img-path", __file__], "test_infer.py: not an image"),
         (["--bit", "32"], "inference_32.yaml: missing; --model-dir names the folder"),
         (["--use-gpu", "maybe"], "expected True or False, found 'maybe'"),
         (["--precision", "fp16"], "--precision fp16: needs a GPU"),

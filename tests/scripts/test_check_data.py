@@ -79,7 +79,6 @@ def test_a_sound_data_set(check, data):
 FAULTS = [
     ("missing", {"2.png": None}, "train.txt, line 2: 2.png"),
     ("not-a-picture", {"2.png": b"<html>404 not found</html>"}, "train.txt, line 2: 2.png"),
-    ("not-a-picture", {"2.png": b""}, "it is empty"),
     ("truncated", {"2.png": lambda old: old[: len(old) // 2]}, "train.txt, line 2: 2.png"),
     # The checksum of the pixels no longer fits.
     ("damaged", {"2.png": lambda old: old[:5000] + b"????" + old[5004:]}, "line 2: 2.png"),
@@ -210,8 +209,3 @@ def test_cifar10_from_its_archive(tmp_path):
     # By hand: of 39 others, 3 are of the same class; a query is like 4 of 40.
     assert report["pairs"]["similar_training_pairs"] == pytest.approx(3 / 39)
     assert report["pairs"]["chance_map"] == pytest.approx(0.1)
-
-
-def test_neither_command_imports_paddle(run):
-    done = run("-c", "import sys, scripts.check_data, scripts.prepare_data; print(*sys.modules)")
-    assert "scripts.prepare_data" in done.stdout and "paddle" not in done.stdout.split()

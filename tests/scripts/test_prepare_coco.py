@@ -104,7 +104,6 @@ def test_other_counts_than_cocos_and_images_that_come_twice_are_refused(annotati
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "missing; get instances_train2014.json"),
         (b'{"images": [], "annot', "not COCO 2014's instances: .*line 1.*; get instances_"),
         (b"[]", "no list 'categories'"),
         (b'{"categories": [{"id": 1}]}', "lacks id or name"),
@@ -113,8 +112,7 @@ def test_other_counts_than_cocos_and_images_that_come_twice_are_refused(annotati
 )
 def test_files_that_are_not_cocos(tmp_path, content, message):
     path = tmp_path / "a.json"
-    if content is not None:
-        path.write_bytes(content)
+    path.write_bytes(content)
     with pytest.raises(UserError, match=f"^{path}: .*{message}"):
         prepare("coco", path, "--out", tmp_path / "out")
 
