@@ -8,12 +8,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from helpers import REPOSITORY
+from helpers import REPOSITORY, run_shell
 
 LITE, WHOLE_INFER = "lite_train_lite_infer", "whole_infer"
 MODES = (LITE, "lite_train_whole_infer", "whole_train_whole_infer", WHOLE_INFER)
@@ -46,17 +45,9 @@ def config_of(bit: int) -> Path:
     return Path(f"test_tipc/configs/hashnet_{bit}/train_infer_python.txt")
 
 
-def start(*command, cwd=REPOSITORY, **environment) -> subprocess.CompletedProcess:
-    """Runs a command in a folder, without settings of the environment that choose a Python."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("VENV", "PADDLE")}
-    env = {**kept, "PYTHON": sys.executable, **environment}
-    command = [*map(str, command)]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-
-
-def chain(config, mode=LITE, **rest) -> subprocess.CompletedProcess:
+def chain(config, mode=LITE, **rest):
     """Runs the chain of a configuration."""
-    return start("bash", "test_tipc/test_train_inference_python.sh", config, mode, **rest)
+    return run_shell("bash", "test_tipc/test_train_inference_python.sh", config, mode, **rest)
 
 
 @pytest.fixture
@@ -123,7 +114,7 @@ def test_a_configuration_has_the_32_lines_of_the_format_and_the_published_seed(b
 def test_what_the_chain_does_not_reach_on_a_cpu(tmp_path):
     script = f". test_tipc/common_func.sh; read_config '{changed(tmp_path)}' {MODES[1]}"
     calls = 'data_set train; data_set infer; gpu_answers() { true; }; count_gpus "$PYTHON"'
-    done = start("bash", "-c", f"set -eu; {script}; {calls}", CUDA_VISIBLE_DEVICES="")
+    done = run_shell("bash", "-c", f"set -eu; {script}; {calls}", CUDA_VISIBLE_DEVICES="")
     assert done.stdout.split() == ["coco_lite", "coco", "0"], done.stderr
 
 
@@ -143,7 +134,7 @@ CHAIN, PREPARE = "test_train_inference_python.sh", "prepare.sh"
 )
 def test_a_mistake_is_one_line_before_anything_runs(house, script, config, mode, message):
     config = changed(house["cwd"], **config) if isinstance(config, dict) else config
-    done = start("bash", f"test_tipc/{script}", config, mode, **house)
+    done = run_shell("bash", f"test_tipc/{script}", config, mode, **house)
     assert done.returncode == 2 and message in done.stderr
     assert len(done.stderr.splitlines()) == 1 and not Path(house["CALLS"]).exists()
 
@@ -230,7 +221,9 @@ def test_wrong_weights_fail_the_real_export(tmp_path):
 
 
 def test_the_table_shows_each_step_of_each_length_and_a_failure_is_the_status(house):
-    done = start("sh", "scripts/tipc.sh", **house, BROKEN="export_model.py --bit 16", BITS="16 64")
+    done = run_shell(
+        "sh", "scripts/tipc.sh", **house, BROKEN="export_model.py --bit 16", BITS="16 64"
+    )
     assert done.returncode == 1
     table = done.stdout.split("== lite_train_lite_infer, ")[1].splitlines()
     assert table[0].endswith("ok, failed, or skipped for want of a GPU")
@@ -243,6 +236,6 @@ def test_the_table_shows_each_step_of_each_length_and_a_failure_is_the_status(ho
 
 def test_a_chain_that_cannot_begin_is_a_failure(house):
     (house["cwd"] / "datasets").unlink()
-    done = start("sh", "scripts/tipc.sh", **house, BITS="16")
+    done = run_shell("sh", "scripts/tipc.sh", **house, BITS="16")
     assert done.returncode == 1 and "pictures of coco_lite are missing" in done.stderr
     assert done.stdout.splitlines()[-1].split() == ["prepare", "failed"]
