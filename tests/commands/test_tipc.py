@@ -221,9 +221,8 @@ def test_wrong_weights_fail_the_real_export(tmp_path):
 
 
 def test_the_table_shows_each_step_of_each_length_and_a_failure_is_the_status(house):
-    done = run_shell(
-        "sh", "scripts/tipc.sh", **house, BROKEN="export_model.py --bit 16", BITS="16 64"
-    )
+    settings = {"BROKEN": "export_model.py --bit 16", "BITS": "16 64"}
+    done = run_shell("sh", "scripts/tipc.sh", **house, **settings)
     assert done.returncode == 1
     table = done.stdout.split("== lite_train_lite_infer, ")[1].splitlines()
     assert table[0].endswith("ok, failed, or skipped for want of a GPU")

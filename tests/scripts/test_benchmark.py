@@ -68,7 +68,6 @@ def test_the_training_step_names_both_settings():
     [
         ("retrieval --bit 12", "12-bit codes"),
         ("retrieval --topK 0", "--topK: '0': expected 1 or more"),
-        ("encode --pictures many", "--pictures: 'many': expected 1 or more"),
         ("loss --batch 9 --bank 8", "--batch 9: more rows than --bank 8 has"),
         ("retrieval --turns 1", "expected the released lists of COCO"),
     ],

@@ -58,7 +58,8 @@ def check(data, capsys, monkeypatch):
 
 
 def test_a_sound_data_set(check, data):
-    change(data, {"database.txt": [*TRAIN[:2], "./3.png 1 1 0", DATABASE[3]]})
+    lists = {"train.txt": ["./1.png 1 0 0", *TRAIN[1:]]}
+    change(data, {**lists, "database.txt": [*TRAIN[:2], "./3.png 1 1 0", DATABASE[3]]})
     status, report, told = check()
     assert status == 0 and report["ok"] and report["findings"] == {}
     assert report["overlaps"] == {"test in database": 0, "train in database": 3, "test in train": 0}

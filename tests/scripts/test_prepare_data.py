@@ -164,8 +164,6 @@ def test_voc_files_that_do_not_fit(voc, tmp_path, content, message):
 def test_voc_folders_that_do_not_fit(voc, tmp_path):
     with pytest.raises(UserError, match="expected Annotations, ImageSets/Main, JPEGImages in it"):
         prepare("voc2012", voc / "Annotations", "--out", tmp_path / "out")
-    with pytest.raises(UserError, match=r"test.txt: missing; --set names another"):
-        prepare("voc2012", voc, "--set", "test", "--out", tmp_path / "out")
 
 
 def test_a_data_set_that_is_there_stays_and_images_elsewhere_are_named(voc, tmp_path, capsys):
