@@ -70,6 +70,14 @@ def fail(script, *arguments, **rest) -> str:
     return line
 
 
+def run_shell(*command, cwd=REPOSITORY, **environment) -> subprocess.CompletedProcess:
+    """Runs a shell script, without settings of the environment that choose a Python."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("VENV", "PADDLE")}
+    env = {**kept, "PYTHON": sys.executable, **environment}
+    command = [*map(str, command)]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+
+
 @contextlib.contextmanager
 def running(script, *arguments) -> Iterator[subprocess.Popen]:
     """A command in a group of its own; it and what it has started end with the block."""

@@ -1,21 +1,14 @@
-"""Making lists in a test: images to list, the command in this process, and what it has written."""
+"""Making lists in a test: the command in this process, and what it has written."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from scripts.prepare_data import parse_arguments
 from utils.datasets.info import SPLITS
 from utils.datasets.lists import read_list
-
-
-def random_image(seed: int, width: int = 70, height: int = 66) -> Image.Image:
-    """An image of random pixels."""
-    rng = np.random.default_rng(seed)
-    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 def prepare(*words) -> None:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from helpers import REPOSITORY
+from helpers import REPOSITORY, run_shell
 
 LITE, WHOLE_INFER = "lite_train_lite_infer", "whole_infer"
 MODES = (LITE, "lite_train_whole_infer", "whole_train_whole_infer", WHOLE_INFER)
@@ -29,13 +28,13 @@ norm_train ## ===========================eval_params=========================== 
 STAND_IN = """\
 #!/usr/bin/env bash
 case "$*" in
-    -c*usable_gpus*) echo "$GPUS"; exit ;;
+    -c*usable_gpus*) echo "${GPUS:-0}"; exit ;;
     -c* | *compare_answers.py*) exec "$REAL_PYTHON" "$@" ;;
 esac
 echo "${CUDA_VISIBLE_DEVICES:-all} $*" >>"$CALLS"
-case "$*" in *"$BROKEN"*) echo "this step is broken" >&2; exit 2 ;; esac
+case "$*" in *"${BROKEN:-nothing}"*) echo "this step is broken" >&2; exit 2 ;; esac
 far=3
-case "$*" in *"$OTHER"*) far=4 ;; esac
+case "$*" in *"${OTHER:-nothing}"*) far=4 ;; esac
 match='{"distance": '$far', "row": 1, "picture": "p"}'
 echo '{"results": [{"query": "q", "sheet": "'$$'.jpg", "matches": ['$match']}]}'
 """
@@ -46,54 +45,39 @@ def config_of(bit: int) -> Path:
     return Path(f"test_tipc/configs/hashnet_{bit}/train_infer_python.txt")
 
 
-def start(*command, cwd=REPOSITORY, **environment) -> subprocess.CompletedProcess:
-    """Runs a command in a folder, without settings of the environment that choose a Python."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("VENV", "PADDLE")}
-    env = {**kept, "PYTHON": sys.executable, **environment}
-    command = [*map(str, command)]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-
-
-def chain(config, mode=LITE, **rest) -> subprocess.CompletedProcess:
+def chain(config, mode=LITE, **rest):
     """Runs the chain of a configuration."""
-    return start("bash", "test_tipc/test_train_inference_python.sh", config, mode, **rest)
+    return run_shell("bash", "test_tipc/test_train_inference_python.sh", config, mode, **rest)
 
 
 @pytest.fixture
 def house(tmp_path):
-    """A copy of the scripts (`root`), and a function that gives what to start them with.
+    """What to start the scripts with: a copy of them (`cwd`), and the stand-in for Python.
 
-    Of GPUs, of a word of commands that break, and of a word of commands that answer otherwise.
+    Tests add GPUS, and a word of commands that break (BROKEN), or that answer otherwise (OTHER).
     """
-    house = tmp_path / "house"
-    shutil.copytree(REPOSITORY / "test_tipc", house / "test_tipc", ignore=lambda *_: ["output"])
-    (house / "scripts").mkdir()
+    root = tmp_path / "house"
+    shutil.copytree(REPOSITORY / "test_tipc", root / "test_tipc", ignore=lambda *_: ["output"])
+    (root / "scripts").mkdir()
     for name in ("tipc.sh", "environment.sh"):
-        shutil.copy(REPOSITORY / "scripts" / name, house / "scripts")
+        shutil.copy(REPOSITORY / "scripts" / name, root / "scripts")
     for name in ("data", "datasets"):
-        (house / name).symlink_to(REPOSITORY / name)
+        (root / name).symlink_to(REPOSITORY / name)
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "python").write_text(STAND_IN, encoding="utf-8")
-    (programs / "nvidia-smi").write_text('#!/bin/sh\n[ "$GPUS" -gt 0 ]\n', encoding="utf-8")
+    (programs / "nvidia-smi").write_text('#!/bin/sh\n[ "${GPUS:-0}" -gt 0 ]\n', encoding="utf-8")
     for path in programs.iterdir():
         path.chmod(0o755)
 
-    def arguments(gpus=0, broken="nothing", other="nothing"):
-        return {
-            "cwd": house,
-            "PYTHON": str(programs / "python"),
-            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-            "REAL_PYTHON": sys.executable,
-            "CALLS": str(house / "calls.txt"),
-            "GPUS": str(gpus),
-            "BROKEN": broken,
-            "OTHER": other,
-            "CUDA_VISIBLE_DEVICES": "",
-        }
-
-    arguments.root = house
-    return arguments
+    return {
+        "cwd": root,
+        "PYTHON": str(programs / "python"),
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "REAL_PYTHON": sys.executable,
+        "CALLS": str(root / "calls.txt"),
+        "CUDA_VISIBLE_DEVICES": "",
+    }
 
 
 def results(root: Path) -> tuple[list[str], list[list[str]]]:
@@ -130,7 +114,7 @@ def test_a_configuration_has_the_32_lines_of_the_format_and_the_published_seed(b
 def test_what_the_chain_does_not_reach_on_a_cpu(tmp_path):
     script = f". test_tipc/common_func.sh; read_config '{changed(tmp_path)}' {MODES[1]}"
     calls = 'data_set train; data_set infer; gpu_answers() { true; }; count_gpus "$PYTHON"'
-    done = start("bash", "-c", f"set -eu; {script}; {calls}", CUDA_VISIBLE_DEVICES="")
+    done = run_shell("bash", "-c", f"set -eu; {script}; {calls}", CUDA_VISIBLE_DEVICES="")
     assert done.stdout.split() == ["coco_lite", "coco", "0"], done.stderr
 
 
@@ -141,26 +125,24 @@ CHAIN, PREPARE = "test_train_inference_python.sh", "prepare.sh"
     ("script", "config", "mode", "message"),
     [
         (PREPARE, config_of(16), "lite", "mode 'lite': expected one of lite_train_lite_infer"),
-        (PREPARE, "LICENSE", WHOLE_INFER, "LICENSE: expected 32 lines"),
+        (PREPARE, "scripts/tipc.sh", WHOLE_INFER, "expected 32 lines"),
         (PREPARE, {"l11": "--data-path:nowhere"}, WHOLE_INFER, "nowhere: the images of coco"),
-        (CHAIN, config_of(16), "", "mode '': expected one of lite_train_lite_infer"),
         (CHAIN, "nowhere.txt", WHOLE_INFER, "nowhere.txt: missing"),
         (CHAIN, {"l6": "--epoch:whole_infer=150"}, LITE, "line 6: no value for lite_train_lite_"),
         (CHAIN, {"l4": "gpu_list:cpu"}, LITE, "line 4: 'cpu': expected -1 (CPU), a GPU, or GPUs"),
     ],
 )
 def test_a_mistake_is_one_line_before_anything_runs(house, script, config, mode, message):
-    config = changed(house.root, **config) if isinstance(config, dict) else config
-    (house.root / "LICENSE").touch()
-    done = start("bash", f"test_tipc/{script}", config, mode, **house())
+    config = changed(house["cwd"], **config) if isinstance(config, dict) else config
+    done = run_shell("bash", f"test_tipc/{script}", config, mode, **house)
     assert done.returncode == 2 and message in done.stderr
-    assert len(done.stderr.splitlines()) == 1 and not (house.root / "calls.txt").exists()
+    assert len(done.stderr.splitlines()) == 1 and not Path(house["CALLS"]).exists()
 
 
 def test_on_a_cpu_the_chain_runs_and_what_needs_a_gpu_is_skipped(house):
-    done = chain(config_of(16), **house())
+    done = chain(config_of(16), **house)
     assert done.returncode == 0, done.stderr
-    log, steps = results(house.root)
+    log, steps = results(house["cwd"])
     inferences = 4 * [["cpu: inference, cpu", "ok"], ["cpu: same answers, cpu", "ok"]]
     assert steps == [
         *(["cpu: train", "ok"], ["cpu: eval", "ok"], ["cpu: export", "ok"]),
@@ -172,8 +154,8 @@ def test_on_a_cpu_the_chain_runs_and_what_needs_a_gpu_is_skipped(house):
     assert done.stdout.splitlines() == log, "the console says the same"
     logs = [re.search(r" - (\S+\.log)!$", line).group(1) for line in log if line.endswith("!")]
     assert len(set(logs)) == len(logs), "each step has a log of its own"
-    assert all((house.root / path).is_file() for path in logs)
-    calls = (house.root / "calls.txt").read_text(encoding="utf-8").splitlines()
+    assert all((house["cwd"] / path).is_file() for path in logs)
+    calls = Path(house["CALLS"]).read_text(encoding="utf-8").splitlines()
     assert calls[0] == (
         "all main_single_gpu.py --bit 16 --seed 0 --dataset coco_lite --data-path "
         "./datasets/coco_lite --epoch 2 --batch-size 16 --backbone-weights none --device cpu "
@@ -182,17 +164,17 @@ def test_on_a_cpu_the_chain_runs_and_what_needs_a_gpu_is_skipped(house):
 
 
 def test_on_two_gpus_several_go_through_the_launcher_and_only_a_third_is_skipped(house):
-    config = changed(house.root, l4="gpu_list:-1|0|0,1|2", l5="use-gpu:True")
-    done = chain(config, **house(gpus=2))
+    config = changed(house["cwd"], l4="gpu_list:-1|0|0,1|2", l5="use-gpu:True")
+    done = chain(config, **house, GPUS="2")
     assert done.returncode == 0, done.stderr
-    log, steps = results(house.root)
+    log, steps = results(house["cwd"])
     assert [step for step, status in steps if status != "ok"] == ["gpu 2: train"]
     assert log[-1].endswith("(Paddle can use 2)")
     for label in ("cpu", "gpu 0", "gpu 0,1"):
         for step in ("train", "eval", "export", "inference, cpu", "inference, gpu"):
             assert [f"{label}: {step}", "ok"] in steps
         assert [f"{label}: same answers, gpu", "ok"] in steps
-    calls = (house.root / "calls.txt").read_text(encoding="utf-8").splitlines()
+    calls = Path(house["CALLS"]).read_text(encoding="utf-8").splitlines()
     assert any(call.startswith("0 main_single_gpu.py --bit 16 --seed 0 ") for call in calls)
     (launched,) = [call for call in calls if "launch" in call]
     assert "-m paddle.distributed.launch --gpus=0,1 --log_dir " in launched
@@ -211,10 +193,10 @@ def test_on_two_gpus_several_go_through_the_launcher_and_only_a_third_is_skipped
     ],
 )
 def test_a_broken_step_fails_the_chain_and_what_needs_it(house, broken, failed, shown):
-    machine = house(broken=broken) if broken else house(other="--enable-mkldnn False")
-    done = chain(config_of(16), **machine)
+    wrong = {"BROKEN": broken} if broken else {"OTHER": "--enable-mkldnn False"}
+    done = chain(config_of(16), **house, **wrong)
     assert done.returncode == 1 and shown in done.stdout and "steps failed; see " in done.stdout
-    log, steps = results(house.root)
+    log, steps = results(house["cwd"])
     assert {step for step, status in steps if status == "failed"} == {f"cpu: {f}" for f in failed}
     for line, (_, status) in zip(log, steps):
         if status == "failed":
@@ -235,10 +217,12 @@ def test_wrong_weights_fail_the_real_export(tmp_path):
     assert re.match(rf"Run failed with command - hashnet_16 - {command}", log[0])
     assert log[1].endswith(" - trained: inference was not run: the export failed!")
     assert "no_weights.pdparams: missing" in done.stdout, "the cause is shown"
+    assert not (tmp_path / "inference").exists()
 
 
 def test_the_table_shows_each_step_of_each_length_and_a_failure_is_the_status(house):
-    done = start("sh", "scripts/tipc.sh", **house(broken="export_model.py --bit 16"), BITS="16 64")
+    settings = {"BROKEN": "export_model.py --bit 16", "BITS": "16 64"}
+    done = run_shell("sh", "scripts/tipc.sh", **house, **settings)
     assert done.returncode == 1
     table = done.stdout.split("== lite_train_lite_infer, ")[1].splitlines()
     assert table[0].endswith("ok, failed, or skipped for want of a GPU")
@@ -250,7 +234,7 @@ def test_the_table_shows_each_step_of_each_length_and_a_failure_is_the_status(ho
 
 
 def test_a_chain_that_cannot_begin_is_a_failure(house):
-    (house.root / "datasets").unlink()
-    done = start("sh", "scripts/tipc.sh", **house(), BITS="16")
+    (house["cwd"] / "datasets").unlink()
+    done = run_shell("sh", "scripts/tipc.sh", **house, BITS="16")
     assert done.returncode == 1 and "pictures of coco_lite are missing" in done.stderr
     assert done.stdout.splitlines()[-1].split() == ["prepare", "failed"]

@@ -14,7 +14,6 @@ from utils.config import (
     TRAIN_COMMAND,
     TRAIN_MULTI_COMMAND,
     Config,
-    build_parser,
     command_to_resume,
     parse_config,
 )
@@ -71,7 +70,8 @@ def test_the_defaults_are_the_published_ones():
     check(found, optimizer="SGD", weight_decay=5e-4, momentum=0.9, log_path=None)
     check(found, output_dir="./output", save_epoch=1, topk=10, device="auto")
     assert found.data_path.rstrip("/").endswith("datasets/COCO2014")
-    assert str(found.paths.last) == "output/last_16.npz" and found.info.name == "coco"
+    assert (str(found.paths.last), found.info.name) == ("output/last_16.npz", "coco")
+    assert found.weights == "output/weights_16.pdparams"
 
 
 def test_command_line_beats_settings_file_beats_dataset_yaml_beats_default(mine, settings):
@@ -86,45 +86,33 @@ def test_command_line_beats_settings_file_beats_dataset_yaml_beats_default(mine,
     check(train("--config", settings({"dataset": str(mine)})), dataset=str(mine), num_class=7)
 
 
-@pytest.mark.parametrize(
-    "spelling", ["--batch-size 3", "--batch_size 3", "--batch_size=3", "--batch-size=3", "-bs 3"]
-)
-def test_hyphens_underscores_and_short_flags_are_the_same(spelling):
-    assert train(*spelling.split()).batch_size == 3
-
-
-def test_published_short_flags_and_underscores_in_values():
-    found = train("-bs", 1, "-ee", 2, "-lr", 0.5, "-e", 3, "-op", "AdamW", "-wd", 0.25)
-    check(found, batch_size=1, eval_epoch=2, learning_rate=0.5, epoch=3)
+def test_hyphens_underscores_and_published_short_flags():
+    for flag in ("--batch-size 3", "--batch_size 3", "--batch_size=3", "--batch-size=3", "-bs 3"):
+        assert train(*flag.split()).batch_size == 3, flag
+    found = train("-ee", 2, "-lr", 0.5, "-e", 3, "-op", "AdamW", "-wd", 0.25)
+    check(found, eval_epoch=2, learning_rate=0.5, epoch=3)
     check(found, optimizer="AdamW", weight_decay=0.25)
     found = train("--data_path=/my_data", "--output-dir", "my_run")
     check(found, data_path="/my_data", output_dir="my_run")
 
 
-def test_keys_of_a_settings_file_may_have_hyphens_and_numbers_no_dot(settings):
+def test_keys_of_a_settings_file_may_have_hyphens_numbers_no_dot_and_bounds_hold(settings):
     found = train("--config", settings("batch-size: 5\nlearning_rate: 1e-4\nmomentum: 0\n"))
     check(found, batch_size=5, learning_rate=1e-4, momentum=0.0)
     assert isinstance(found.momentum, float)
+    with pytest.raises(UserError, match=r"--bit: 7-bit codes: .*multiple of 8"):
+        train("--config", settings({"bit": 7}))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ("--bits 64", "--bits"),
-        ("stray", "stray"),
-        ("--bit", "--bit"),
-        ("--bit many", "--bit.*many"),
         ("--bit 1.5", r"--bit.*1\.5"),
-        ("--learning-rate fast", "--learning-rate.*fast"),
         ("--optimizer Adam", "--optimizer.*Adam.*SGD"),
-        ("--device tpu", "--device.*tpu"),
-        ("--model AlexNet", "--model"),
         ("--dataset cocoa", "--dataset cocoa: unknown data set"),
-        ("--dataset " + 300 * "x", "unknown data set"),
         ("--config none.yaml", r"none\.yaml: missing"),
         ("--bit 0", "--bit: 0-bit codes: .* a multiple of 8 from 8 to 512"),
-        ("--bit 12", "--bit: .*12"),
-        ("--bit 520", "--bit: .*520"),
         ("--batch-size 0", "--batch-size: expected 1 or more, found 0"),
         ("--epoch 2147483648", "--epoch: expected 1 or more and less than"),
         ("--num_workers -1", "--num-workers: "),
@@ -148,14 +136,10 @@ def test_a_wrong_command_line_is_told_in_one_line(arguments, message):
         ("bitt: 64\n", "unknown key 'bitt'; did you mean 'bit'"),
         ("xyzzy: 1\n", "unknown key 'xyzzy'; known keys: .*bit"),
         ("img: a.jpg\n", "unknown key 'img'"),
-        ("bit: '64'\n", "bit: expected int, found '64'"),
         ("bit: true\n", "bit: expected int, found True"),
         ("bit:\n", "bit: expected int, found None"),
-        ("eval: 1\n", "eval: expected bool, found 1"),
         ("momentum: much\n", "momentum: expected float, found 'much'"),
-        ("pretrained: 5\n", "pretrained: expected str, found 5"),
         ("optimizer: Adam\n", "optimizer: expected one of SGD, RMSProp, AdamW, found 'Adam'"),
-        ("- bit\n", "expected `name: value` lines"),
         ("bit: [\n", "not valid YAML"),
     ],
 )
@@ -163,11 +147,6 @@ def test_a_wrong_settings_file_s_message_names_file_and_key(settings, content, m
     with pytest.raises(UserError, match=r"settings\.yaml.*" + message) as error:
         train("--config", settings(content))
     assert "\n" not in str(error.value)
-
-
-def test_bounds_hold_for_the_settings_file_too(settings):
-    with pytest.raises(UserError, match=r"--bit: 7-bit codes: .*multiple of 8"):
-        train("--config", settings({"bit": 7}))
 
 
 def test_the_published_search_command_parses_and_needs_an_image():
@@ -187,14 +166,10 @@ def test_saved_settings_give_the_same_run_and_hold_the_command_s_alone(mine, set
     )
     again = train("--config", settings(first.as_yaml()))
     assert again.settings() == first.settings() != replace(first, learning_rate=1e-4).settings()
+    assert again.weights == "a/weights_48"
     saved = yaml.safe_load(first.as_yaml())
     assert {"bit", "learning_rate", "pretrained"} <= saved.keys()
     assert not {"img", "save_path", "nprocs", "info", "paths"} & saved.keys()
-
-
-def test_weights_are_the_flag_s_or_the_best_of_the_output_folder():
-    assert train("--output-dir", "o", "--bit", 8).weights == "o/weights_8.pdparams"
-    assert train("--pretrained", "a/last_8").weights == "a/last_8"
 
 
 def test_a_resume_s_command_line_says_where_to_go_on_and_keeps_the_rest():
@@ -217,34 +192,12 @@ def test_loading_threads_are_the_cores_unless_the_user_says_otherwise(
     assert runtime.cores_for_each() == cores // 2 and runtime.cores_for_each(200) == 1
 
 
-def test_flags_reach_loading_transform_and_splits(tmp_path):
-    found = train(
-        *["--dataset", "coco_lite", "--on_bad_image", "skip", "--cache_dir", tmp_path / "cache"],
-        *["--fast-decode", "--resize-size", 240, "--crop-size", 200],
-    )
+def test_flags_reach_the_transform():
+    found = train("--fast-decode", "--resize-size", 240, "--crop-size", 200)
     transform = found.transform(train=True)
-    options = found.loader_options(transform)
-    assert options.skip_bad and options.cache.parent == tmp_path / "cache"
     assert (transform.resize.side, transform.resize.least_side) == (240, 200)
     assert (transform.crop_size, transform.random) == (200, True)
     assert not found.transform().random
-    assert [split.name for split in found.splits("test", "train")] == ["test", "train"]
-    plain = train().loader_options(transform)
-    assert not plain.skip_bad and plain.cache is None
-
-
-@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-def test_the_parser_has_the_command_s_flags_under_headings_with_their_meaning(command):
-    parser = build_parser(command)
-    text = " ".join(parser.format_help().split())
-    mine = {n: o for n, o in Config.options().items() if command.name in o.commands}
-    actions = {action.dest: action for action in parser._actions}
-    assert actions.keys() == mine.keys() | {"help", "config"}
-    for name, option in mine.items():
-        flag = "--" + name.replace("_", "-")
-        assert {flag, *option.short} == set(actions[name].option_strings) and flag in text
-        assert f"{option.group}:" in text and actions[name].help.startswith(option.help)
-    assert "examples:" in text and "--help" in text and "--config FILE" in text
 
 
 @pytest.mark.parametrize("script", COMMANDS)
@@ -259,7 +212,10 @@ def test_help_and_mistakes_are_answered_without_importing_paddle(run, script, re
         "    print('status', end.code, 'paddle' in sys.modules)\n"
     )
     helped = run("-c", probe, script, "--help")
-    assert "--bit" in helped.stdout and "examples:" in helped.stdout
+    for name, option in Config.options().items():
+        if COMMANDS[script].name in option.commands:
+            words = (f"--{name.replace('_', '-')}", f"{option.group}:", *option.short, "examples:")
+            assert all(word in helped.stdout for word in words), name
     assert helped.stdout.endswith("status 0 False\n"), helped.stderr
     mistaken = run("-c", probe, script, "--bit", "0", "--img", "a.jpg")
     assert mistaken.stdout.endswith("status 2 False\n")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-
 import pytest
+from helpers import REPOSITORY, run_shell
 
 STAND_IN = """#!/bin/sh
 [ "$1" = -c ] && exit  # asks for packages: they are all there
@@ -15,20 +13,18 @@ exit $STATUS
 
 
 @pytest.fixture()
-def shell(repository, tmp_path):
+def shell(tmp_path):
     """Runs a shell of scripts/; returns its status and the commands that it ran."""
     python = tmp_path / "python"
     python.write_text(STAND_IN, encoding="utf-8")
     python.chmod(0o755)
 
-    def run_shell(name, *flags, **settings):
-        # VENV='' as no virtual environment is asked for, though these tests may run for one.
-        environment = {**os.environ, "VENV": "", "PYTHON": str(python), "STATUS": "0", **settings}
-        words = ["sh", str(repository / f"scripts/{name}.sh"), *flags]
-        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    def run_four_bits(name, *flags, **settings):
+        settings = {"cwd": tmp_path, "PYTHON": str(python), "STATUS": "0", **settings}
+        done = run_shell("sh", REPOSITORY / f"scripts/{name}.sh", *flags, **settings)
         return done.returncode, [line for line in done.stdout.splitlines() if "main_" in line]
 
-    return run_shell
+    return run_four_bits
 
 
 @pytest.mark.parametrize("devices", ["single", "multi"])

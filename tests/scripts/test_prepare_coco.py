@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 from made_lists import lists_of, prepare, sizes
 
-from scripts.prepare.draws import draw_split, image_list
 from utils.datasets.info import read_dataset_info
 from utils.system.errors import UserError
 
@@ -92,24 +90,12 @@ def test_the_seed_alone_decides_the_draw(annotations, tmp_path):
     assert a == b != c
 
 
-def test_the_draw_of_the_whole_of_coco():
-    paths = list(map(str, range(122_218)))
-    images = image_list("coco", paths, np.ones((len(paths), 1), np.uint8))
-    for protocol, database in (("paper", 117_218), ("released-like", 112_218)):
-        lists = draw_split(images, 5000, 10_000, protocol, seed=3)
-        drawn = {name: set(chosen.paths) for name, chosen in lists.items()}
-        assert sizes(drawn) == {"train": 10_000, "test": 5000, "database": database}
-        assert not drawn["train"] & drawn["test"]
-        left_out = drawn["test" if protocol == "paper" else "train"]
-        assert drawn["database"] == set(paths) - left_out
-    with pytest.raises(UserError, match="6 queries and 122217 training images are asked for, 1222"):
-        draw_split(images, 6, 122_217, "paper", seed=0)
-
-
 def test_other_counts_than_cocos_and_images_that_come_twice_are_refused(annotations, tmp_path):
     out, path = tmp_path / "out", annotations / "instances_val2014.json"
     with pytest.raises(UserError, match=r"7 images have a label; 122,218 have.*--any-count"):
         prepare("coco", annotations, "--out", out)
+    with pytest.raises(UserError, match=r"5000 queries and 10000 training images .* 7 images have"):
+        prepare("coco", annotations, "--any-count", "--out", out)
     with pytest.raises(UserError, match="images in common"):
         prepare("coco", path, path, "--out", out)
     assert not out.exists()
@@ -118,20 +104,15 @@ def test_other_counts_than_cocos_and_images_that_come_twice_are_refused(annotati
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "missing; get instances_train2014.json"),
         (b'{"images": [], "annot', "not COCO 2014's instances: .*line 1.*; get instances_"),
-        (b"\xff", "not COCO 2014's instances"),
-        (b"[" * 100_000, "not COCO 2014's instances"),
         (b"[]", "no list 'categories'"),
         (b'{"categories": [{"id": 1}]}', "lacks id or name"),
         (b'{"categories": [{"id": 1, "name": "unicorn"}]}', "its 1 categories are not COCO's 80"),
-        (b'{"images": [], "categories": 3}', "no list 'categories'"),
     ],
 )
 def test_files_that_are_not_cocos(tmp_path, content, message):
     path = tmp_path / "a.json"
-    if content is not None:
-        path.write_bytes(content)
+    path.write_bytes(content)
     with pytest.raises(UserError, match=f"^{path}: .*{message}"):
         prepare("coco", path, "--out", tmp_path / "out")
 
@@ -143,7 +124,6 @@ def test_files_that_are_not_cocos(tmp_path, content, message):
         (lambda c: c["annotations"][0].update(image_id=99), "image 99, category .*: not there"),
         (lambda c: c["annotations"][0].update(image_id=[1]), "lacks image_id or category_id"),
         (lambda c: c["annotations"][0].update(image_id=1 << 70), "lacks image_id or category_id"),
-        (lambda c: c["images"][0].update(file_name="0009.jpg"), "'0009.jpg' is no name"),
         (lambda c: c["images"][0].update(file_name=f"../{coco_name(1)}"), "is no name"),
         (lambda c: c["images"][0].update(id=2), "the same id"),
         (lambda c: c["images"].append(3), "an entry of 'images' lacks id or file_name"),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_lists import lists_of, prepare, random_image, sizes
+from helpers import drawn_image, fail, succeed
+from made_lists import lists_of, prepare, sizes
 
 from scripts.prepare.draws import draw_stratified, image_list
 from scripts.prepare.import_lists import KEEP_FROM, cut_paths
@@ -75,19 +76,18 @@ def test_prefixes_that_do_not_fit():
     lists = {"train": listed("/a/images/1.jpg"), "test": listed("/b/2.jpg")}
     with pytest.raises(UserError, match=r"list.txt, line 1: /b/2.jpg has no folder images"):
         cut_paths(lists, ["images"])
-    with pytest.raises(UserError, match="leads out of the image folder"):
-        as_text(cut_paths({**lists, "database": listed("3.jpg")}, [])["train"])
 
 
 @pytest.mark.parametrize(
-    "path", ["../a.jpg", "/a.jpg", "x/../../a.jpg", " a.jpg", "a\nb.jpg", "\udcff.jpg"]
+    ("path", "why"),
+    [("x/../../a.jpg", "leads out"), (" a.jpg", ""), ("a\nb.jpg", ""), ("\udcff.jpg", "UTF-8")],
 )
-def test_paths_that_no_list_can_hold(path):
-    with pytest.raises(UserError, match="cannot stand in a list"):
+def test_paths_that_no_list_can_hold(path, why):
+    with pytest.raises(UserError, match=f"cannot stand in a list: .*{why}"):
         as_text(listed(path))
 
 
-def test_import_keeps_what_a_data_set_is_and_names_bad_lines_and_missing_lists(tmp_path):
+def test_import_keeps_what_a_data_set_is_and_names_missing_lists(tmp_path):
     for split in SPLITS:
         (tmp_path / f"{split}.txt").write_text("x/a.jpg 0 1 0\nx/b.jpg 1 1 0\n", encoding="utf-8")
     own = tmp_path / "own"
@@ -98,9 +98,6 @@ def test_import_keeps_what_a_data_set_is_and_names_bad_lines_and_missing_lists(t
     assert lists_of(own, 3)["train"] == {"a.jpg": (1,), "b.jpg": (0, 1)}
     prepare("import", own, tmp_path, "--out", tmp_path / "copy")
     assert read_dataset_info(str(tmp_path / "copy")).resize == "square"
-    (tmp_path / "test.txt").write_text("x/a.jpg 0 1 0\nx/b.jpg 1 1\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"test.txt, line 2: expected 3 labels of 0 or 1, found 2"):
-        prepare("import", own, tmp_path, "--force")
     (tmp_path / "test.txt").unlink()
     with pytest.raises(UserError, match=r"neither test.txt nor test0.txt .* --test-list FILE"):
         prepare("import", own, tmp_path, "--force")
@@ -156,12 +153,10 @@ def test_voc(voc, tmp_path, capsys):
         (voc_xml("unicorn"), "VOC's XML: an object is called 'unicorn'"),
         ("<annotation><object>", "VOC's XML: no element found: line 1.*unpack the archive anew"),
         ("<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "VOC's XML: it has a DOCTYPE"),
-        (None, "missing; unpack"),
     ],
 )
 def test_voc_files_that_do_not_fit(voc, tmp_path, content, message):
-    path = voc / "Annotations/2008_000002.xml"
-    path.unlink() if content is None else path.write_text(content, encoding="utf-8")
+    (voc / "Annotations/2008_000002.xml").write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=rf"000002.xml: .*{message}"):
         prepare("voc2012", voc, "--out", tmp_path / "out")
 
@@ -169,8 +164,6 @@ def test_voc_files_that_do_not_fit(voc, tmp_path, content, message):
 def test_voc_folders_that_do_not_fit(voc, tmp_path):
     with pytest.raises(UserError, match="expected Annotations, ImageSets/Main, JPEGImages in it"):
         prepare("voc2012", voc / "Annotations", "--out", tmp_path / "out")
-    with pytest.raises(UserError, match=r"test.txt: missing; --set names another"):
-        prepare("voc2012", voc, "--set", "test", "--out", tmp_path / "out")
 
 
 def test_a_data_set_that_is_there_stays_and_images_elsewhere_are_named(voc, tmp_path, capsys):
@@ -200,25 +193,25 @@ def own_images(tmp_path):
     for name in ("cats/indoors", "1", ".hidden", "nothing"):
         (root / name).mkdir(parents=True)
     for number in range(4):
-        random_image(number).save(root / "1" / f"{number}.png")
-        random_image(10 + number).save(root / "cats/indoors" / f"a b {number}.JPG")
-        random_image(30 + number).save(root / ".hidden" / f"{number}.png")
-    random_image(20).save(root / "cats/é.jpg")
+        drawn_image(70, 66, number).save(root / "1" / f"{number}.png")
+        drawn_image(70, 66, 10 + number).save(root / "cats/indoors" / f"a b {number}.JPG")
+        drawn_image(70, 66, 30 + number).save(root / ".hidden" / f"{number}.png")
+    drawn_image(70, 66, 20).save(root / "cats/é.jpg")
     (root / "cats/copy.jpg").write_bytes((root / "cats/é.jpg").read_bytes())
     (root / "cats/broken.jpg").write_bytes(b"not an image")
     os.mkfifo(root / "cats/pipe.jpg")  # it would be waited for
     (root / "cats/notes.txt").write_text("no image")
     (root / "cats/.hidden.jpg").write_bytes(b"")
-    random_image(30).save(root / "outside.jpg")
+    drawn_image(70, 66, 30).save(root / "outside.jpg")
     return root
 
 
-def test_own_images_become_a_data_set_and_train(own_images, run, tmp_path):
+def test_own_images_become_a_data_set_and_train(own_images, tmp_path):
     out = tmp_path / "my set"
-    made = run("scripts/prepare_data.py", "folder", own_images, "--out", out, "--queries", "0.25")
-    assert (made.returncode, made.stderr) == (0, "")
-    assert "left out, cannot be decoded: cats/broken.jpg, cats/pipe.jpg" in made.stdout
-    assert "left out, the same bytes as another file: cats/é.jpg = cats/copy.jpg" in made.stdout
+    words = ("folder", own_images, "--out", out, "--queries", "0.25")
+    told = succeed("scripts/prepare_data.py", *words)
+    assert "left out, cannot be decoded: cats/broken.jpg, cats/pipe.jpg" in told
+    assert "left out, the same bytes as another file: cats/é.jpg = cats/copy.jpg" in told
     lists = lists_of(out, 2)
     assert sizes(lists) == {"train": 7, "test": 2, "database": 7}
     assert {**lists["test"], **lists["database"]} == {
@@ -228,29 +221,21 @@ def test_own_images_become_a_data_set_and_train(own_images, run, tmp_path):
     }
     assert read_dataset_info(str(out)).classes == ("1", "cats")
 
-    commands = [line.strip() for line in made.stdout.splitlines() if "  python " in line]
-    assert ["check_data" in commands[0], "main_single_gpu" in commands[1]] == [True, True]
-    _, *words = shlex.split(commands[0])
-    checked = run(*words, "--report", tmp_path / "report.json")
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    _, *words = shlex.split(commands[1])
+    check, train = (shlex.split(line)[1:] for line in told.splitlines() if "  python " in line)
+    assert "nothing is wrong" in succeed(*check, "--report", tmp_path / "report.json")
     tiny = ("--epoch", "1", "--bit", "8", "--num-workers", "0", "--output-dir", tmp_path / "output")
-    trained = run(*words, *tiny)
-    assert trained.returncode == 0, trained.stdout + trained.stderr
-    assert "train_set 7" in trained.stdout and "Best MAP(e1)" in trained.stdout
+    told = succeed(*train, *tiny)
+    assert "train_set 7" in told and "Best MAP(e1)" in told
 
 
-def test_a_folder_is_written_over_with_force_alone(own_images, tmp_path):
+def test_with_force_dataset_yaml_names_new_classes_too(own_images, tmp_path):
     out = tmp_path / "set"
     prepare("folder", own_images, "--out", out)
     (own_images / "dogs").mkdir()
     for number in range(3):
-        random_image(40 + number).save(own_images / "dogs" / f"{number}.png")
-    with pytest.raises(UserError, match="is there already"):
-        prepare("folder", own_images, "--out", out)
+        drawn_image(70, 66, 40 + number).save(own_images / "dogs" / f"{number}.png")
     prepare("folder", own_images, "--out", out, "--force")
     assert read_dataset_info(str(out)).classes == ("1", "cats", "dogs")
-    assert len(lists_of(out, 3)["test"]) == 3
 
 
 def test_folders_that_do_not_fit(own_images, tmp_path):
@@ -264,28 +249,14 @@ def test_folders_that_do_not_fit(own_images, tmp_path):
         prepare("folder", own_images, "--out", tmp_path / "out")
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("folder", "x", "--queries", "0"), "--queries: expected a share above 0"),
-        (("folder", "x", "--queries", "nan"), "--queries: expected a share above 0"),
-        (("coco", "x", "--train", "-3"), "--train: expected a whole number of 1 or more"),
-        (("coco", "x", "--seed", "1.5"), "--seed: expected a whole number of 0 or more"),
-        (("coco", "x", "--split", "mine"), "--split: invalid choice"),
-        (("unknown",), "invalid choice"),
-        ((), "KIND"),
-    ],
-)
-def test_flags_that_do_not_fit(words, message):
-    with pytest.raises(UserError, match=message):
-        prepare(*words)
-
-
-def test_help_and_one_line_errors(run):
+def test_help_and_flags_that_do_not_fit():
     for kind in ("folder", "import", "coco", "voc2012"):
         with pytest.raises(SystemExit) as ended:
             prepare(kind, "--help")
         assert ended.value.code == 0
-    done = run("scripts/prepare_data.py", "coco", "nowhere.json")
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: nowhere.json: missing")
+    with pytest.raises(UserError, match="--queries: expected a share above 0"):
+        prepare("folder", "x", "--queries", "nan")
+    with pytest.raises(UserError, match="--train: expected a whole number of 1 or more"):
+        prepare("coco", "x", "--train", "-3")
+    line = fail("scripts/prepare_data.py", "coco", "nowhere.json")
+    assert line.startswith("error: nowhere.json: missing; get instances_train2014.json")
