@@ -126,11 +126,6 @@ def train(task: dict[str, Any]) -> None:
     (folder / f"rank{rank}.pkl").write_bytes(pickle.dumps(found))
 
 
-def user_error(_: Any) -> int:
-    """Every rank finds the same mistake."""
-    raise UserError("the lists are missing")
-
-
 def one_breaks(_: Any) -> int:
     """Rank 1 raises what nobody expected, while rank 0 waits for it."""
     from utils.system import distributed

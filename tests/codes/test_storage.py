@@ -80,23 +80,6 @@ def test_codes_of_another_length(path):
     refused(path, "holds 16-bit codes, but 32 bits are wanted", bit=32)
 
 
-def test_a_missing_file_a_folder_or_a_pipe_in_its_place(path):
-    refused(path, "missing; delete it, and")
-    path.mkdir()
-    refused(path, "cannot be read: Is a directory")
-    path.rmdir()
-    os.mkfifo(path)
-    refused(path, "not a regular file")
-
-
-def test_a_truncated_file(path):
-    np.save(path, CODES)
-    whole = path.read_bytes()
-    for size in (0, 3, 6, 40, 128, 130, 183):
-        path.write_bytes(whole[:size])
-        refused(path, "not a NumPy .npy file of packed codes")
-
-
 def header(text: bytes) -> bytes:
     """A .npy file with that header and four bytes of content."""
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(4)
@@ -109,11 +92,8 @@ def header(text: bytes) -> bytes:
         b"\x89PNG\r\n\x1a\n" * 20,
         pickle.dumps(Trap()),
         header(b"{'descr': '|u1', 'fortran_order': False, 'shape': (9999999999999, 8), }"),
-        header(b"{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 8), }"),
         header(b"{'descr': '|u1', 'fortran_order': False, }"),
-        header(b"{'descr': ('u1', 'x', 'y', 3), 'fortran_order': 0, 'shape': (1, 8), }"),
         header(b"{'descr': '|O', 'fortran_order': False, 'shape': (1, 8), }"),
-        header(b"\xff\xfe(((("),
         header(b"(" * 9000),
     ],
 )
@@ -136,10 +116,7 @@ def test_an_archive_and_objects_are_no_code_file(path):
     ("array", "message"),
     [
         (np.zeros(64, np.uint8), r"uint8 array of shape \(64,\)"),
-        (np.zeros((2, 2, 8), np.uint8), "expected packed codes"),
         (np.zeros((4, 8), np.int64), "int64 array"),
-        (np.array([["a"] * 8]), "array of shape"),
-        (np.zeros((4, 0), np.uint8), "0-bit codes"),
         (np.zeros((4, 65), np.uint8), "520-bit codes"),
         (np.ones((4, 12), np.float32), "12-bit codes"),
         (np.full((4, 16), 0.5, np.float32), "row 0, column 0 holds 0.5; expected -1 or 1"),
@@ -155,7 +132,6 @@ def test_arrays_that_are_no_codes(path, array, message):
     ("content", "message"),
     [
         ("{", "not a JSON record"),
-        ("[" * 100_000, "not a JSON record"),
         (b"\xff\xfe\x00", "not a JSON record"),
         ("[1, 2]", "does not belong to the .npy beside it"),
         ('{"bit": 32, "rows": 7, "codes_sha256": ""}', "its bit differs"),
@@ -201,8 +177,6 @@ WITHOUT_WEIGHTS = {key: value for key, value in PROVENANCE.items() if key != "we
         ),
         (PROVENANCE, {"normalisation": "z"}, ["the normalisation is not recorded"]),
         (WITHOUT_WEIGHTS, {}, ["the weights are not recorded"]),
-        ({**PROVENANCE, "more": 1}, {}, []),
-        ({**PROVENANCE, "size": [1, 2]}, {"size": (1, 2)}, []),
         (None, {}, ["there is no record of what the codes are of"]),
     ],
 )

@@ -236,5 +236,5 @@ def test_the_table_shows_each_step_of_each_length_and_a_failure_is_the_status(ho
 def test_a_chain_that_cannot_begin_is_a_failure(house):
     (house["cwd"] / "datasets").unlink()
     done = run_shell("sh", "scripts/tipc.sh", **house, BITS="16")
-    assert done.returncode == 1 and "pictures of coco_lite are missing" in done.stderr
+    assert done.returncode == 1 and "images of coco_lite are missing" in done.stderr
     assert done.stdout.splitlines()[-1].split() == ["prepare", "failed"]

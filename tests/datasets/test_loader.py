@@ -114,12 +114,6 @@ def test_an_epoch_has_every_image_once_in_an_order_and_crops_of_seed_and_epoch(s
         assert sum(moved) > IMAGES / 2
 
 
-def test_an_epoch_may_begin_with_a_later_batch(split):
-    found, loader = epoch(split, first=2)
-    assert_same(found, epoch(split)[0][2:])
-    assert (len(loader), loader.first_step) == (3, 2)
-
-
 @pytest.mark.parametrize("threads", [0, 2])
 def test_for_evaluation_images_come_in_the_list_s_order_without_labels(split, threads):
     loader = BatchLoader(split, TEST, BATCH, LoaderOptions(threads))

@@ -264,10 +264,8 @@ def wrong_inputs():
     yield (codes, labels, base[:0], base_labels[:0]), {}, "no database codes"
     for options, message in (
         ({"topk": 0}, "top K = 0"),
-        ({"topk": -2}, "top K = -2"),
         ({"exclude": np.zeros(3, int)}, "each of the 4"),
         ({"exclude": np.full(4, 20)}, "20 for query 0"),
-        ({"exclude": np.full(4, -2)}, "-2 for query 0"),
     ):
         yield (codes, labels, base, base_labels), options, message
 

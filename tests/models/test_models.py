@@ -81,12 +81,6 @@ def test_dropout_acts_in_training_alone(hashnet):
     assert not np.array_equal(*moving)
 
 
-@pytest.mark.parametrize("side", [63, 112, 256])
-def test_images_of_another_side_are_pooled_to_the_same_width(hashnet, side):
-    with paddle.no_grad():
-        assert list(hashnet(images(side, 1)).shape) == [1, 16]
-
-
 @pytest.mark.parametrize("ending", [".pdparams", ".npz"])
 def test_weights_load_by_prefix_or_path_from_either_kind_of_file(tmp_path, ending):
     source, path = SmallHashNet(8), tmp_path / f"weights_8{ending}"

@@ -54,11 +54,6 @@ def test_matches_stand_by_distance_and_then_by_index(database):
     }
 
 
-def test_of_a_database_with_images_left_out_the_list_s_index_is_told(database):
-    (matches,) = search(CODES[3:], [None], CODES[1:], database.subset(np.arange(1, 4)), 1)
-    assert (matches[0].index, matches[0].image) == (3, database.images.name(3))
-
-
 def test_codes_of_another_database_are_refused(database):
     with pytest.raises(UserError, match="3 database codes for 4 images"):
         search(CODES[:1], [None], CODES[:3], database, 1)

@@ -204,17 +204,6 @@ def test_a_full_disk_costs_codes_states_metrics_and_logs_what_is_new_alone(full_
     assert not list(folder.glob(".*"))
 
 
-def test_a_training_into_a_full_disk_stops_before_its_first_step(run, full_disk):
-    folder, fill = full_disk
-    fill()
-    result = run(
-        *("main_single_gpu.py", "--bit", "8", "--dataset", "coco_lite", "--epoch", "1"),
-        *("--backbone-weights", "none", "--output-dir", folder / "output"),
-    )
-    assert result.returncode == 2 and "Start training" not in result.stdout
-    assert result.stderr.startswith("error: ") and len(result.stderr.splitlines()) == 1
-
-
 def test_a_command_s_mistake_is_one_line_and_status_2_and_a_fault_keeps_its_traceback(capsys):
     def mistaken():
         raise UserError("a.txt,\nline 3: no\x1b path")

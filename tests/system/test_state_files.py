@@ -121,13 +121,9 @@ GOOD = {"record.npy": npy(np.frombuffer(b"{}", np.uint8))}
         (overlapping, "compressed or overlap"),
         (lambda p: archive(p, {"a/b.npy": npy(np.array([{}]))}), "Object arrays cannot be loaded"),
         (lambda p: archive(p, {"a/b.npy": pickle.dumps(1)}), "not a training state"),
-        (lambda p: archive(p, {"a/b.npy": npy(np.zeros(1))}), "not a training state"),
         (lambda p: archive(p, {"record.npy": npy(np.frombuffer(b"[]", np.uint8))}), "no JSON obj"),
         (lambda p: archive(p, {"record.npy": npy(np.frombuffer(b"{", np.uint8))}), "Expecting"),
         (lambda p: p.write_bytes(npy(np.zeros(3))), "not a zip file"),
-        (lambda p: p.write_bytes(b""), "not a zip file"),
-        (os.mkfifo, "not a regular file; expected a training state"),
-        (os.mkdir, "cannot be read: Is a directory"),
         (lambda p: None, "missing; expected a training state"),
     ],
 )
@@ -166,15 +162,6 @@ def test_large_arrays_that_were_cut_up_are_put_together(tmp_path):
     found, _ = read_state(path, "x")
     assert found.keys() == {"w"}
     np.testing.assert_array_equal(found["w"], whole)
-
-
-@pytest.mark.parametrize("content", [b"", b"text", b"\x80\x04K\x01.", b"\x80\x04\x95"])
-def test_a_file_that_is_no_state_is_told_in_one_line(tmp_path, content):
-    path = tmp_path / "a.pdparams"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=r"a\.pdparams: not trained weights: ") as error:
-        read_state(path, "trained weights")
-    assert "\n" not in str(error.value)
 
 
 def test_only_the_whole_state_of_a_layer_is_assigned():

@@ -18,7 +18,7 @@ from utils.datasets.loader import BatchLoader
 from utils.system.errors import UserError
 from utils.system.state_files import read_state, read_training_state, write_training_state
 from utils.training import trainer
-from utils.training.resume import change_of_ranks, differences, samples_per_step
+from utils.training.resume import differences
 
 EPOCHS, STEPS = 4, 3
 
@@ -72,7 +72,6 @@ def assert_same_end(output, whole):
 @pytest.mark.parametrize(
     "flags",
     [
-        ["--num-workers", "2"],
         ["--optimizer", "RMSProp", "--learning-rate", "0.001"],
         ["--optimizer", "AdamW"],
         ["--sampling", "replicate"],
@@ -248,7 +247,6 @@ def test_a_state_of_the_published_code_goes_on_after_last_epoch(
     [
         (lambda state: state.clear(), r"old_8\.pdopt: not the state of Momentum"),
         (lambda state: state.update({"linear_0.b_0_velocity_0": [[1], [1, 2]]}), "linear_0.b_0"),
-        (lambda state: state.update({"linear_0.b_0_velocity_0": np.zeros(12, "U9")}), "_0.b_0"),
     ],
 )
 def test_what_is_no_optimizer_s_state_is_told(small_data, published, tmp_path, change, message):
@@ -294,23 +292,15 @@ SHORTER = np.zeros((11, 8), np.float32)
 HUGE = 10**400  # JSON has such numbers, floats have not
 ODD = [
     (lambda parts, record: parts["network"].pop("features.0.bias"), "missing: features.0.bias"),
-    (lambda parts, record: parts["network"].update(fc=np.zeros(1)), "unknown: fc"),
-    (lambda parts, record: parts.pop("network"), "'network'"),
     (lambda parts, record: parts.pop("bank_0"), "'bank_0'"),
     (lambda parts, record: parts["bank_0"].update(codes=SHORTER), r"\[11, 8\].* \[12, 8\]"),
-    (lambda parts, record: parts["optimizer"].clear(), "'optimizer'"),
     (lambda parts, record: parts["optimizer"].popitem(), "not the state of Momentum"),
     (lambda parts, record: record.pop("progress"), "'progress'"),
-    (lambda parts, record: record.update(settings=None), "not a training state"),
     (other_progress(epoch=-1), "whole numbers from 0"),
-    (other_progress(epochs=1), "unexpected keyword"),
     (other_progress(losses=[1.0]), "does not fit together"),
     (other_progress(losses=[HUGE], counts=[4]), "not a training state"),
-    (other_progress(best_map=float("nan")), "does not fit together"),
     (other_settings(batch_size="4"), "batch_size"),
     (other_settings(batch_size=HUGE, ranks=2), "batch_size"),
-    (other_settings(learning_rate=None), "learning_rate"),
-    (other_settings(ranks=-1), "ranks"),
     (other_settings(data=[]), "data"),
 ]
 
@@ -324,21 +314,6 @@ def test_what_is_no_training_s_state_is_told(small_data, copy, change, message):
     with pytest.raises(UserError, match=message) as error:
         resume(small_data, copy, epochs=5)
     assert str(path) in str(error.value)
-
-
-@pytest.mark.parametrize("read", [["--resume"], ["--eval", "--pretrained"]])
-def test_a_damaged_state_is_told(small_data, copy, read):
-    path = copy / "last_8.npz"
-    content = path.read_bytes()
-    middle = len(content) // 2
-    flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
-    for damaged in (content[:middle], flipped, b"", b"text"):
-        path.write_bytes(damaged)
-        with pytest.raises(UserError, match=r"last_8\.npz: not a training state"):
-            train(small_data, copy, *read, copy / "last_8", epochs=5)
-    path.unlink()
-    with pytest.raises(UserError, match=r"last_8\.(npz|pdparams): missing"):
-        train(small_data, copy, *read, copy / "last_8", epochs=5)
 
 
 # What counts as another training, and what does not.
@@ -376,20 +351,3 @@ def test_a_setting_that_decides_what_is_computed_counts(name):
 )
 def test_the_machine_and_how_long_and_how_often_do_not_count(settings):
     assert differences(SAVED, {**SAVED, **settings}) == []
-
-
-def test_between_several_ranks_another_sampling_counts_and_of_one_rank_it_is_the_same():
-    shard = {**SAVED, "ranks": 2}
-    replicate = {**shard, "sampling": "replicate"}
-    (difference,) = differences(shard, replicate)
-    assert difference == "sampling is replicate, the saved training had shard"
-    assert differences(replicate, SAVED) == []
-    assert differences(replicate, {**replicate, "batch_size": 32}) != []
-    assert differences(shard, {**shard, "ranks": 4, "batch_size": 32}) == []
-    assert samples_per_step(shard) == 128 and samples_per_step(replicate) == 64
-
-
-def test_another_number_of_ranks_is_told_with_what_it_changes():
-    assert change_of_ranks(SAVED, {**SAVED, "sampling": "replicate"}) is None
-    said = change_of_ranks(SAVED, {**SAVED, "ranks": 2})
-    assert "images a step 64 → 128, base rate 0.001 → 0.002" in said
