@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from helpers import COCO_LITE, REPOSITORY, run_script
-from small_training import draw_data_set, draw_weights
+from small_training import draw_data_set, draw_weights, train_small
 
 from utils.system.runtime import setup_paddle
 
@@ -123,3 +123,11 @@ def small_data(tmp_path_factory):
     draw_data_set(folder)
     draw_weights(folder / "first.pdparams")
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained_small(small_data, tmp_path_factory):
+    """Output folder of three epochs of the small network, the last of them evaluated."""
+    output = tmp_path_factory.mktemp("trained")
+    assert train_small(small_data, output) == 0
+    return output

@@ -37,17 +37,10 @@ def _start(script, arguments) -> dict:
 
 
 def run_script(script, *arguments, cwd=REPOSITORY, timeout=300, environment=None):
-    """Runs `python script arguments…` to its end.
+    """Runs `python script arguments…` to its end, for `timeout` seconds at most.
 
-    Args:
-        script: relative to the repository's root, or '-c' or '-m'.
-        arguments: the command line; each becomes text.
-        cwd: where it runs.
-        timeout: seconds until it is ended and `subprocess.TimeoutExpired` is raised.
-        environment: variables set beside those of this process, and one thread for maths.
-
-    Returns:
-        The completed process: `returncode`, and `stdout` and `stderr` as text.
+    `script` is relative to the repository's root, or '-c' or '-m'; the `environment` is set beside
+    that of this process.
     """
     start = _start(script, arguments)
     start["env"].update(environment or {})

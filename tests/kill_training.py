@@ -31,18 +31,14 @@ from utils.system.runtime import setup_paddle
 FORK = multiprocessing.get_context("fork")
 
 
-def train(arguments: list[str], small: bool) -> None:
+def train(arguments: list[str]) -> None:
     """Trains in a process of its own; its console goes to `console.txt`."""
     config = parse_config(TRAIN_COMMAND, arguments)
     config.paths.folder.mkdir(parents=True, exist_ok=True)
     with (config.paths.folder / "console.txt").open("a") as console:
         for number in (1, 2):
             os.dup2(console.fileno(), number)
-    if small:
-        sys.exit(run_small(config))
-    from utils.training import trainer
-
-    sys.exit(trainer.train(config))
+    sys.exit(run_small(config))
 
 
 def best_of(output: Path) -> tuple:
@@ -53,22 +49,12 @@ def best_of(output: Path) -> tuple:
 
 
 class Victim:
-    """Trainings that are killed.
+    """Trainings that are killed: `counts` says what became of them, `losses` what must not have."""
 
-    Args:
-        folder: for data and outputs.
-        epochs: of a training.
-        small: the small network, else the real one.
-
-    Attributes:
-        counts: what became of them.
-        losses: what must not have.
-    """
-
-    def __init__(self, folder: Path, epochs: int, small: bool):
+    def __init__(self, folder: Path, epochs: int):
         self.counts: Counter = Counter()
         self.losses: list[str] = []
-        self._folder, self._epochs, self._small = folder, epochs, small
+        self._folder, self._epochs = folder, epochs
         self._output = self._whole = folder / "whole"
         self._run(None)
         self._output = folder / "killed"
@@ -77,9 +63,8 @@ class Victim:
         """Begins or goes on, for so long at most; returns whether it has come to its end."""
         state = self._output / f"last_{BIT}"
         resume = ["--resume", state] if state.with_suffix(".npz").is_file() else []
-        where = (self._folder, self._output, self._epochs)
-        arguments = arguments_of(*where, *resume, small=self._small)
-        process = FORK.Process(target=train, args=(arguments, self._small))
+        arguments = arguments_of(self._folder, self._output, self._epochs, *resume)
+        process = FORK.Process(target=train, args=(arguments,))
         process.start()
         process.join(seconds)
         process.kill()
@@ -117,7 +102,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--network", choices=("small", "real"), default="small")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=2.0, help="to a kill, at most")
     flags = parser.parse_args()
@@ -129,7 +113,7 @@ def main() -> int:
         drawing = FORK.Process(target=draw_weights, args=(Path(folder, "first.pdparams"),))
         drawing.start()
         drawing.join()
-        victim = Victim(Path(folder), flags.epochs, flags.network == "small")
+        victim = Victim(Path(folder), flags.epochs)
         while victim.counts["kills"] < flags.kills and not victim.losses:
             victim.kill(draw.uniform(0, flags.seconds))
         victim.kill(None)

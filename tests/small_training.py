@@ -75,14 +75,13 @@ def draw_weights(path: Path, bit: int = BIT) -> None:
     paddle.save(SmallHashNet(bit).state_dict(), str(path))
 
 
-def arguments_of(data: Path, output: Path, epochs: int, *more, small: bool = True) -> list[str]:
-    """The command line of a training of the small or the real network that saves every epoch."""
+def arguments_of(data: Path, output: Path, epochs: int, *more) -> list[str]:
+    """The command line of a training of the small network that saves every epoch."""
     flags = ["--bit", BIT, "--dataset", data, "--data-path", data, "--output-dir", output]
     flags += ["--crop-size", 63, "--resize-size", 64, "--batch-size", 4, "--num-workers", 0]
     flags += ["--device", "cpu", "--epoch", epochs, "--eval-epoch", 3, "--learning-rate", 0.02]
-    flags += ["--encoder", "dygraph"]
-    begin = ["--pretrained", data / "first"] if small else ["--backbone-weights", "none"]
-    return list(map(str, (*flags, *begin, *more)))
+    flags += ["--encoder", "dygraph", "--pretrained", data / "first"]
+    return list(map(str, (*flags, *more)))
 
 
 if __name__ == "__main__":

@@ -96,18 +96,6 @@ def test_where_pairs_of_one_kind_are_all_the_mean_over_them_is_left(similar):
     assert value == pytest.approx(np.log(1 + np.exp(-theta if similar else theta)).mean())
 
 
-def test_wholly_saturated_codes_give_the_right_value_and_a_gradient_of_nothing():
-    z, labels, index = batch(9, size=16, bit=64, num_train=40)
-    z = np.where(z >= 0, 5.0, -5.0).astype(np.float32)
-    criterion, oracle = HashNetLoss(64, 40, num_class=4), OracleLoss(64, 40, num_class=4)
-    criterion.scale = 10.0
-    leaf = paddle.to_tensor(z, stop_gradient=False)
-    loss = criterion(leaf, paddle.to_tensor(labels), paddle.to_tensor(index))
-    loss.backward()
-    assert relative_error(float(loss), oracle(z, labels, index, 10.0)[0]) < TOLERANCE
-    assert np.abs(leaf.grad.numpy()).max() < 1e-12
-
-
 def test_a_handful_of_pairs_among_many_others_weighs_in_exactly():
     pair = Pair(bit=64, num_train=10_000)
     rng = np.random.default_rng(11)

@@ -153,12 +153,6 @@ def test_a_pair_of_two_runs_is_noticed(path):
     refused(path, "a run may have died between the two")
 
 
-def test_what_cannot_be_saved(path):
-    with pytest.raises(UserError, match="expected packed codes"):
-        save_codes(path, CODES.astype(np.float32), PROVENANCE)
-    assert not path.exists()
-
-
 WITHOUT_WEIGHTS = {key: value for key, value in PROVENANCE.items() if key != "weights_sha256"}
 
 

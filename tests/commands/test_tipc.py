@@ -111,13 +111,6 @@ def test_a_configuration_has_the_32_lines_of_the_format_and_the_published_seed(b
         assert tuple(part.partition("=")[0] for part in parts) == modes
 
 
-def test_what_the_chain_does_not_reach_on_a_cpu(tmp_path):
-    script = f". test_tipc/common_func.sh; read_config '{changed(tmp_path)}' {MODES[1]}"
-    calls = 'data_set train; data_set infer; gpu_answers() { true; }; count_gpus "$PYTHON"'
-    done = run_shell("bash", "-c", f"set -eu; {script}; {calls}", CUDA_VISIBLE_DEVICES="")
-    assert done.stdout.split() == ["coco_lite", "coco", "0"], done.stderr
-
-
 CHAIN, PREPARE = "test_train_inference_python.sh", "prepare.sh"
 
 

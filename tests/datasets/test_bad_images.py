@@ -67,25 +67,6 @@ def test_a_bad_image_is_one_line_that_names_image_list_and_line(split):
             split.images.open(index)
 
 
-def test_where_no_image_can_be_read_it_says_so(split, tmp_path):
-    for path in tmp_path.glob("*.png"):
-        path.write_text("no picture")
-    with pytest.raises(UserError, match=r"picture 0.*nor can any other of the 11 images"):
-        encoder().encode(split)
-
-
-def test_encoding_computes_no_gradients(split):
-    z = []
-
-    class Linear(paddle.nn.Linear):
-        def forward(self, images):
-            z.append(super().forward(paddle.flatten(images, 1)))
-            return z[-1]
-
-    encoder(network=Linear(24 * 24 * 3, 8)).encode(split)
-    assert z[0].stop_gradient
-
-
 @pytest.fixture()
 def kept(split, tmp_path):
     """A code file made with bad images left out; a function that loads it and gives the log."""

@@ -116,12 +116,10 @@ def test_any_bit_may_change_and_no_image_does(split, tmp_path):
     "harm",
     [
         lambda path: os.truncate(path, 2000),
-        lambda path: path.write_bytes(b""),
         lambda path: np.save(path, np.zeros((32, 40, 3), np.uint8)),
         lambda path: np.save(path, np.array([{}]), allow_pickle=True),
         lambda path: (path.unlink(), os.mkfifo(path)),
     ],
-    ids=["cut", "empty", "another array", "an object", "a pipe"],
 )
 def test_a_damaged_file_is_made_again(split, tmp_path, opened, harm):
     expected = epoch(split, TEST, tmp_path / "cache")

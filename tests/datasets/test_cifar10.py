@@ -108,11 +108,8 @@ def test_a_class_with_too_few_images_is_told():
         (os.unlink, "missing; get .*https://"),
         (lambda path: path.write_text("a text"), "not CIFAR-10's archive"),
         (lambda path: os.truncate(path, 1000), "not CIFAR-10's archive"),
-        ({"names": ["readme"]}, "not CIFAR-10's archive"),
         ({"names": [*NAMES, NAMES[0]]}, "not CIFAR-10's archive: more than 6 batches"),
         ({"labels": [1, 2]}, "not CIFAR-10's archive: 120 images, 12 labels"),
-        ({"labels": [-1] * 20}, "not CIFAR-10's archive"),
-        ({"data": b"1"}, "not CIFAR-10's archive"),
         ({"data": os.system}, r"refused: the archive asks for posix\.system"),
     ],
 )

@@ -200,9 +200,6 @@ def test_a_program_of_another_version_is_refused_and_not_left_by_an_export(small
     [
         ({"bit": "16"}, r"bit: expected int, found '16'"),
         ({"bit": 32}, r"is of 32 bits, --bit 16"),
-        ({"input": "text"}, r"unknown input, output or resize"),
-        ({"resize": None}, r"resize: expected str, found None"),
-        ({"crop_size": 0}, r"sizes that cannot be"),
         ({"files_sha256": 5}, r"says nothing of"),
     ],
 )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-import json
 import tracemalloc
 
 import numpy as np
@@ -223,16 +221,6 @@ def test_memory_does_not_grow_with_queries_times_database():
     finally:
         tracemalloc.stop()
     assert peak < 1500 * 6000 / 2  # one byte a pair would already take twice that
-
-
-def test_as_dict_is_plain_json_and_complete():
-    found = evaluate_retrieval(*draw(12, 9, 50, 16), 20)
-    values = found.as_dict()
-    assert json.loads(json.dumps(values, allow_nan=False)) == values
-    assert set(values) == {field.name for field in dataclasses.fields(RetrievalMetrics)}
-    assert values["at_n"]["n"] == list(found.at_n.at)
-    assert len(values["by_radius"]["radius"]) == len(values["by_radius"]["precision"]) == 17
-    assert values["by_rank"]["n"][-1] == 50
 
 
 def test_default_cutoffs_hold_the_papers_and_stay_within_k():

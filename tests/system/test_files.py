@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -25,7 +24,6 @@ from utils.system.files import (
     check_writable,
     leaves_folder,
     open_untrusted,
-    sha256_of_file,
 )
 from utils.system.logger import append_metrics, log_to_files
 from utils.system.state_files import read_training_state, write_training_state
@@ -109,16 +107,6 @@ def test_whatever_parsing_a_stranger_s_file_raises_is_one_line(tmp_path):
         assert str(raised.value) == message
     with pytest.raises(KeyboardInterrupt):
         opened(path, error=KeyboardInterrupt())
-
-
-def test_the_digest_is_sha256_of_the_bytes(tmp_path):
-    path = tmp_path / "blob"
-    path.write_bytes(bytes(range(256)) * 5000)
-    assert sha256_of_file(path) == hashlib.sha256(path.read_bytes()).hexdigest()
-    path.unlink()
-    os.mkfifo(path)
-    with pytest.raises(UserError, match="blob: not a regular file"):
-        sha256_of_file(path)
 
 
 def test_paths_that_leave_their_folder():

@@ -17,23 +17,15 @@ from utils.system import files
 from utils.system.errors import UserError
 
 
-@pytest.fixture(scope="module")
-def trained(small_data, tmp_path_factory):
-    """Output folder of three epochs, the last of them evaluated."""
-    output = tmp_path_factory.mktemp("trained")
-    assert train_small(small_data, output) == 0
-    return output
-
-
 def sha256(path):
     """A file's hash."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_record_says_what_the_best_weights_are_of(small_data, trained):
-    record = json.loads((trained / "weights_8.json").read_text(encoding="utf-8"))
-    assert record["epoch"] == 3 and record["map"] == epochs_of(trained)[-1]["map"]
-    assert record["weights_sha256"] == sha256(trained / "weights_8.pdparams")
+def test_a_record_says_what_the_best_weights_are_of(small_data, trained_small):
+    record = json.loads((trained_small / "weights_8.json").read_text(encoding="utf-8"))
+    assert record["epoch"] == 3 and record["map"] == epochs_of(trained_small)[-1]["map"]
+    assert record["weights_sha256"] == sha256(trained_small / "weights_8.pdparams")
     assert record["versions"] == {"paddle": paddle.__version__, "numpy": np.__version__}
     settings = record["settings"]
     expected = {"bit": 8, "seed": 2000, "learning_rate": 0.02, "batch_size": 4, "ranks": 1}
@@ -43,8 +35,8 @@ def test_a_record_says_what_the_best_weights_are_of(small_data, trained):
         assert settings["data"][f"{name} list"] == sha256(small_data / f"{name}.txt")
 
 
-def test_a_new_training_keeps_an_earlier_one_s_best_weights(small_data, trained, tmp_path):
-    output = shutil.copytree(trained, tmp_path / "output")
+def test_a_new_training_keeps_an_earlier_one_s_best_weights(small_data, trained_small, tmp_path):
+    output = shutil.copytree(trained_small, tmp_path / "output")
     assert train_small(small_data, output, "--resume", output / "last_8", epochs=6) == 0
     assert not list(output.glob("earlier*")), "one that goes on is no new one"
     names = ("weights_8.pdparams", "weights_8.json")

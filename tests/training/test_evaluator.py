@@ -18,26 +18,18 @@ def evaluate(data, output, *more):
     return metrics, log_of(output, kind="test")
 
 
-@pytest.fixture(scope="module")
-def trained(small_data, tmp_path_factory):
-    """Output folder of three epochs, the last of them evaluated."""
-    output = tmp_path_factory.mktemp("trained")
-    assert train_small(small_data, output) == 0
-    return output
-
-
 @pytest.mark.parametrize("weights", ["weights_8", "last_8", "last_8.npz"])
-def test_weights_and_states_are_evaluated_alike(small_data, trained, tmp_path, weights):
-    metrics, _ = evaluate(small_data, tmp_path, "--pretrained", trained / weights)
-    assert metrics["map"] == epochs_of(trained)[-1]["map"]
-    file = trained / {"weights_8": "weights_8.pdparams"}.get(weights, "last_8.npz")
+def test_weights_and_states_are_evaluated_alike(small_data, trained_small, tmp_path, weights):
+    metrics, _ = evaluate(small_data, tmp_path, "--pretrained", trained_small / weights)
+    assert metrics["map"] == epochs_of(trained_small)[-1]["map"]
+    file = trained_small / {"weights_8": "weights_8.pdparams"}.get(weights, "last_8.npz")
     assert metrics["protocol"]["weights"] == file.name
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert metrics["protocol"]["weights_sha256"] == digest
 
 
 def test_queries_that_stand_in_the_database_are_told_and_can_be_left_out(
-    small_data, trained, tmp_path
+    small_data, trained_small, tmp_path
 ):
     lists = shutil.copytree(small_data, tmp_path / "lists")
     rows = (lists / "database.txt").read_text(encoding="utf-8").splitlines(keepends=True)
@@ -45,7 +37,7 @@ def test_queries_that_stand_in_the_database_are_told_and_can_be_left_out(
         file.writelines(rows[:2])
     values = []
     for flags in ([], ["--exclude_self"]):
-        flags = ["--list-path", lists, "--pretrained", trained / "weights_8", *flags]
+        flags = ["--list-path", lists, "--pretrained", trained_small / "weights_8", *flags]
         metrics, log = evaluate(small_data, tmp_path, *flags)
         assert "2 of 6 queries stand in the database" in log
         assert metrics["protocol"]["queries_in_database"] == 2
