@@ -10,9 +10,8 @@ import numpy as np
 import paddle
 import pytest
 
-from utils.codes import pack_codes
-from utils.engine import encode, train_one_epoch
-from utils.system.errors import Interrupted, UserError
+from utils.engine import train_one_epoch
+from utils.system.errors import UserError
 
 
 class Script:
@@ -114,18 +113,3 @@ def test_an_epoch_stops_before_the_step_that_is_agreed_on(step):
     assert (
         epoch(Script(1.0, 2.0, 3.0), [1] * 3, stop=stop_at(step)).losses == (1.0, 2.0, 3.0)[:step]
     )
-
-
-def test_codes_come_in_the_order_of_the_index():
-    z = np.random.default_rng(1).normal(size=(7, 16)).astype(np.float32)
-    z[2, 3], z[2, 4] = 0.0, -0.0
-
-    def to_codes(images):
-        return pack_codes(z[images[:, 0, 0, 0]])
-
-    found, index = encode(to_codes, Batches(3, 3, 1, train=False))
-    np.testing.assert_array_equal(index, np.arange(7))
-    assert found.shape == (7, 2) and found.dtype == np.uint8
-    np.testing.assert_array_equal(np.unpackbits(found, axis=1), z >= 0)
-    with pytest.raises(Interrupted):
-        encode(to_codes, Batches(3, 3, 1, train=False), stop=stop_at(1))

@@ -1,8 +1,9 @@
-"""The house rules: imports point down, functions fit a screen, rooms do not print."""
+"""The house rules: imports point down, front doors open without Paddle, the mains are thin."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -98,3 +99,11 @@ def test_front_doors_open_without_paddle(modules, strangers, run):
 def test_the_mains_are_thin():
     for path in ROOT.glob("main_*.py"):
         assert len(path.read_text(encoding="utf-8").splitlines()) < 40, path.name
+
+
+def test_the_tests_that_readme_names_are_there():
+    readme = (ROOT / "tests/README.md").read_text(encoding="utf-8")
+    for path in re.findall(r"`(\w+/test_\w+\.py|test_\w+\.py)`", readme):
+        assert Path("tests", path) in FILES
+    tests = {node.name for tree in TREES.values() for node in tree.body if hasattr(node, "name")}
+    assert set(re.findall(r"`(test_\w+)`", readme)) <= tests

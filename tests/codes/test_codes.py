@@ -123,15 +123,6 @@ def test_nearest_is_ordered_by_distance_then_index(bit):
         assert_nearest(queries, database, k)
 
 
-@quick
-@given(st.data(), st.sampled_from([1, 2, 3, 9]), st.integers(1, 30))
-def test_nearest_is_a_stable_sort(data, width, k):
-    few = st.sampled_from([0, 1, 3, 7, 255])
-    shapes = (data.draw(st.integers(1, 6)), width), (data.draw(st.integers(1, 25)), width)
-    queries, database = (data.draw(arrays.arrays(np.uint8, s, elements=few)) for s in shapes)
-    assert_nearest(queries, database, k)
-
-
 def test_nearest_over_blocks_chunks_threads_and_queries_that_differ(monkeypatch):
     # One query amid the database, the next one far from all of it, and so on.
     database = np.vstack([random_codes(10, 50, 64) & 1, np.zeros((50, 8), np.uint8)])

@@ -77,12 +77,6 @@ def test_real_photos_in_training_and_evaluation_share_a_cache(real_data, tmp_pat
         assert len(opened) == (0 if train else len(photos))
 
 
-def test_images_of_other_sizes_are_kept_apart(tmp_path):
-    others = [build_transform("short_side", 36, 28), build_transform("short_side", 32, 28, True)]
-    folders = {cache_folder(str(tmp_path), each.resize) for each in (TEST, SQUARE, *others)}
-    assert len(folders) == 4
-
-
 def test_a_changed_file_is_read_again_and_a_missing_one_is_missing(split, tmp_path):
     epoch(split, TEST, tmp_path / "cache")
     path = Path(split.images.name(3))

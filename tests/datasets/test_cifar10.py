@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from utils.datasets import cifar10, open_splits
+from utils.datasets import open_splits
 from utils.datasets.cifar10 import ARCHIVE, read_archive, split_indices
 from utils.datasets.info import read_dataset_info
 from utils.system.errors import UserError
@@ -120,10 +120,3 @@ def test_a_broken_archive_is_told_in_one_line(tmp_path, made, message):
     with pytest.raises(UserError, match=f"{ARCHIVE}: {message}") as error:
         read_archive(tmp_path)
     assert "\n" not in str(error.value)
-
-
-def test_a_batch_that_is_too_large_is_not_read(tmp_path, monkeypatch):
-    write_archive(tmp_path)
-    monkeypatch.setattr(cifar10, "MAX_BATCH", 1000)
-    with pytest.raises(UserError, match=r"data_batch_1 has [\d,]+ bytes"):
-        read_archive(tmp_path)

@@ -34,14 +34,6 @@ def test_a_split_knows_where_its_images_and_labels_come_from(tmp_path):
     assert open_train(tmp_path).origin["list_sha256"] != split.origin["list_sha256"]
 
 
-def test_list_path_and_num_class_beat_dataset_yaml(tmp_path):
-    (tmp_path / "other").mkdir()
-    write_data_set(tmp_path, rows=3)
-    (tmp_path / "other/train.txt").write_text("picture 0.png 1 0\npicture 1.png 0 1\n")
-    split = open_train(tmp_path, list_path=str(tmp_path / "other"), num_class=2)
-    assert split.labels.tolist() == [[1, 0], [0, 1]]
-
-
 @pytest.mark.parametrize("name", ["none", "x" * 300, "a\0b"])
 def test_a_missing_image_folder_is_told_with_the_flag(tmp_path, name):
     with pytest.raises(UserError, match="image folder is missing; --data-path"):

@@ -120,11 +120,3 @@ def test_what_is_no_image_or_too_large_a_one_is_one_line(tmp_path, content, mess
     expected = rf"a\.jpg: not an image that can be decoded: .*{message}.*; named in list, line 3$"
     with pytest.raises(UserError, match=expected):
         open_image(path, "list, line 3")
-
-
-def test_a_truncated_image_and_a_folder_are_told(tmp_path):
-    path = saved(tmp_path, Image.fromarray(COLOURS).resize((300, 300)), "a.jpg")
-    path.write_bytes(path.read_bytes()[:-500])
-    for odd, message in ((path, "truncated"), (tmp_path, "Is a directory")):
-        with pytest.raises(UserError, match=message):
-            open_image(odd)

@@ -18,7 +18,7 @@ from utils.datasets.loader import BatchLoader
 from utils.system.errors import UserError
 from utils.system.state_files import read_state, read_training_state, write_training_state
 from utils.training import trainer
-from utils.training.resume import differences
+from utils.training.resume import differences, samples_per_step
 
 EPOCHS, STEPS = 4, 3
 
@@ -351,3 +351,11 @@ def test_a_setting_that_decides_what_is_computed_counts(name):
 )
 def test_the_machine_and_how_long_and_how_often_do_not_count(settings):
     assert differences(SAVED, {**SAVED, **settings}) == []
+
+
+def test_between_several_ranks_another_sampling_counts():
+    shard = {**SAVED, "ranks": 2}
+    (difference,) = differences(shard, {**shard, "sampling": "replicate"})
+    assert difference == "sampling is replicate, the saved training had shard"
+    assert differences(shard, {**shard, "ranks": 4, "batch_size": 32}) == []
+    assert samples_per_step(shard) == 128
