@@ -72,7 +72,7 @@ def _report(
             "ir_optim": True,
             "enable_tensorrt": options.use_tensorrt,
             "enable_mkldnn": options.use_mkldnn and not options.use_gpu,
-            "cpu_math_library_num_threads": options.cpu_threads or MATHS_THREADS,
+            "cpu_math_library_num_threads": MATHS_THREADS,
         },
         "Model info": {"model_name": "HashNet", "precision": options.precision},
         "Data info": {

@@ -31,7 +31,6 @@ def main() -> int:
         config.precision,
         config.enable_mkldnn,
         config.use_tensorrt,
-        config.cpu_threads,
         config.batch_size,
     )
     backend = ExportedBackend(program, record.input, record.output, options)

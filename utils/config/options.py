@@ -89,7 +89,7 @@ class Config:
         "downloaded by Paddle) or 'none' (random weights)",
     )
     resume: str | None = network(
-        None, "continue a training from its saved state, such as output/last_64", kind=str
+        None, "continue a training: its state, output/last_64; or published weights", kind=str
     )
     force_resume: bool = network(
         False, "--resume goes on where settings or lists are not those of the saved training"
@@ -162,7 +162,7 @@ class Config:
     weight_decay: float = training(5e-4, "weight decay", short=("-wd",), minimum=0)
     alpha: float = training(0.1, "α, the scale of the inner product of codes", minimum=0)
     step_continuation: int = training(
-        20, "epochs after which β = sqrt(epoch // STEP + 1) grows", minimum=1
+        20, "epochs after which β = sqrt((epoch - 1) // STEP + 1) grows", minimum=1
     )
     amp: bool = training(
         False,

@@ -37,7 +37,6 @@ class PredictorOptions:
     Attributes:
         precision: 'fp32', 'bf16' (a CPU that has it) or 'fp16' (a GPU).
         use_mkldnn: oneDNN on the CPU.
-        cpu_threads: threads for CPU maths; 0: as Paddle was started (`utils.system.runtime`).
         batch_size: the most images at a time that TensorRT prepares for.
     """
 
@@ -45,7 +44,6 @@ class PredictorOptions:
     precision: str = "fp32"
     use_mkldnn: bool = True
     use_tensorrt: bool = False
-    cpu_threads: int = 0
     batch_size: int = 64
 
     def check(self) -> None:
@@ -133,7 +131,7 @@ def _config(program: Path, parameters: Path, options: PredictorOptions) -> infer
             )
         return config
     config.disable_gpu()
-    config.set_cpu_math_library_num_threads(options.cpu_threads or MATHS_THREADS)
+    config.set_cpu_math_library_num_threads(MATHS_THREADS)
     if options.use_mkldnn:
         config.enable_mkldnn()
     elif hasattr(config, "disable_mkldnn"):  # Paddle 3 begins with it, Paddle 2.6 without

@@ -16,6 +16,7 @@ import numpy as np
 
 from utils.codes.hamming import map_blocks, query_groups
 from utils.metrics.average_precision import (
+    average_precision,
     precision_at_relevant_ranks,
     tie_averaged_average_precision,
 )
@@ -104,12 +105,9 @@ def mean_average_precision(
     exclude: np.ndarray | None = None,
     threads: int | None = None,
 ) -> float:
-    """MAP@K, ties in database order.
+    """MAP@K, ties in database order: the mean of `average_precision` over the queries.
 
-        AP@K = (1 / T) Σ_{r ≤ K, row r relevant} (relevant up to r) / r,
-
-    T being the number of relevant rows among the first K, and AP@K = 0 where T = 0; MAP@K is its
-    mean over the queries (HashNet, section 4.1; the definition of the authors' released code).
+    (HashNet, section 4.1; the definition of the authors' released code.)
 
     Args:
         query_codes: packed codes, uint8 [n_q, bit / 8].
@@ -136,7 +134,7 @@ def mean_average_precision(
             nearest = scanner.nearest_rows(list(map(task.depth, group)))
             for query, rows in zip(group, nearest):
                 precisions = precision_at_relevant_ranks(task.relevant(query).take(rows))
-                values.append(float(precisions.mean()) if precisions.size else 0.0)
+                values.append(average_precision(precisions))
         return values
 
     blocks = map_blocks(score, task.queries, threads)
@@ -203,7 +201,7 @@ def _score(
     ball = slice(LOOKUP_RADIUS + 1)
     in_ball, relevant_in_ball = int(rows_at[ball].sum()), int(relevant_at[ball].sum())
     return {
-        "map": float(precisions.mean()) if precisions.size else 0.0,
+        "map": average_precision(precisions),
         "map_tie_averaged": tie_averaged_average_precision(rows_at, relevant_at, len(ranked)),
         "map_min_k_relevant": _share(float(precisions.sum()), min(task.topk, n_relevant)),
         "chance": _share(n_relevant, n_rows),

@@ -8,21 +8,26 @@ import numpy as np
 def precision_at_relevant_ranks(relevant: np.ndarray) -> np.ndarray:
     """(relevant up to r) / r, float64, for every rank r, from 1, of a relevant row in 0/1 [K].
 
-    Their mean is AP@K, the sum over min(K, relevant in the database) the variant with that
-    denominator, when `relevant` are the first K rows of a ranking.
+    `relevant` are the first K rows of a ranking.
     """
     ranks = np.flatnonzero(relevant != 0) + 1
     return np.arange(1, ranks.size + 1) / ranks
 
 
+def average_precision(precisions: np.ndarray) -> float:
+    """AP@K = (1 / T) Σ_{r ≤ K, row r relevant} (relevant up to r) / r, and 0 where T = 0.
+
+    `precisions` are those of `precision_at_relevant_ranks`, T of them.
+    """
+    return float(precisions.mean()) if precisions.size else 0.0
+
+
 def tie_averaged_average_precision(rows: np.ndarray, relevant: np.ndarray, topk: int) -> float:
     """The expectation of AP@K when rows of equal distance stand in random order.
 
-    AP@K = (1 / T) Σ_{r ≤ K, row r relevant} (relevant up to r) / r, with T the number of relevant
-    rows among the first K, and 0 where T = 0. Groups of ties before rank K are whole. In one of n
-    rows, m relevant, after N rows with M relevant, the row at N + i is relevant with probability
-    m / n and then has (i - 1)(m - 1) / (n - 1) relevant ones before it in the group on average, so
-    the group adds on average
+    Groups of ties before rank K are whole. In one of n rows, m relevant, after N rows with M
+    relevant, the row at N + i is relevant with probability m / n and then has
+    (i - 1)(m - 1) / (n - 1) relevant ones before it in the group on average, so it adds on average
 
         m / n · Σ_{i=1..n} (M + 1 + (i - 1)(m - 1) / (n - 1)) / (N + i)
 
