@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -69,6 +70,18 @@ def run_shell(*command, cwd=REPOSITORY, **environment) -> subprocess.CompletedPr
     env = {**kept, "PYTHON": sys.executable, **environment}
     command = [*map(str, command)]
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+
+
+@contextlib.contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Inside the block no file can grow beyond so many bytes, as on a full disk."""
+    resource = pytest.importorskip("resource", reason="this system has no limit of file sizes")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @contextlib.contextmanager

@@ -60,11 +60,9 @@ def test_unpacking_gives_the_signs_that_were_packed_and_packing_gives_them_back(
     ("z", "message"),
     [
         (np.zeros((2, 12)), "12-bit codes"),
-        (np.zeros((2, 0)), "0-bit codes"),
         (np.zeros((2, 520)), "520-bit codes"),
         (np.zeros(16), "shape"),
         (np.zeros((2, 8), complex), "complex128"),
-        (np.array([["1"] * 8]), "array of shape"),
         (np.array([[0.0] * 8, [np.nan] * 8]), "row 1 of the network's output is NaN"),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import REPOSITORY, drawn_image, write_data_set
+from helpers import REPOSITORY, drawn_image, file_size_limit, write_data_set
 from test_datasets import open_train
 from test_loader import assert_same, logged
 
@@ -154,16 +154,10 @@ def test_processes_share_a_cache_and_may_be_killed(split, tmp_path):
 
 
 def test_a_full_disk_is_said_once_and_costs_the_cache_alone(split, tmp_path):
-    resource = pytest.importorskip("resource", reason="this system has no limit of file sizes")
     folder, before = cache_folder(str(tmp_path / "cache"), TEST.resize), epoch(split)
     loader = BatchLoader(split, TEST, 5, LoaderOptions(2, False, folder))
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
-    try:
-        with logged() as lines:
-            found = list(loader)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with file_size_limit(2000), logged() as lines:
+        found = list(loader)
     assert_same(found, before)
     assert lines == [f"Image cache: images are not kept in {folder}: File too large"]
     assert not [path for path in folder.rglob("*") if path.is_file()]

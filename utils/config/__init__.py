@@ -7,8 +7,6 @@ from utils.config.parser import (
     PREDICT_COMMAND,
     TRAIN_COMMAND,
     TRAIN_MULTI_COMMAND,
-    Command,
-    build_parser,
     command_to_resume,
     parse_config,
 )

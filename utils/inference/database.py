@@ -86,6 +86,4 @@ def _set_aside(path: Path) -> None:
     # Codes that no record describes may be another program's: they are not written over.
     kept = path.with_name(f"{path.stem}.kept{path.suffix}")
     os.replace(path, kept)
-    _log.info(
-        f"Database codes: {path} is not known to be of these weights and this list; now {kept}"
-    )
+    _log.info(f"Database codes: {path} may be of other weights or lists; now {kept}")

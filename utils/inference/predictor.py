@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import math
 import operator
 import os
 from collections.abc import Iterator
@@ -54,9 +56,7 @@ class PredictorOptions:
         if self.use_tensorrt and not self.use_gpu:
             raise UserError("--use-tensorrt True: TensorRT needs a GPU, and --use-gpu True")
         if fp16 and not self.use_gpu:
-            raise UserError(
-                "--precision fp16: needs a GPU, and --use-gpu True; on a CPU: fp32 or bf16"
-            )
+            raise UserError("--precision fp16: needs a GPU, --use-gpu True; on a CPU: fp32 or bf16")
         if bf16 and self.use_gpu:
             raise UserError("--precision bf16: runs on a CPU; on a GPU: fp32 or fp16")
         if bf16 and not self.use_mkldnn:
@@ -160,7 +160,8 @@ def write_program(
     """Writes `prefix.json` (Paddle 2.6: `prefix.pdmodel`) and `prefix.pdiparams`.
 
     The network has one input, called 'pictures', of a shape whose free sides are None, and one
-    output; its layers' modes (training or not) come back after. Returns the program's path.
+    output; its layers' modes (training or not) come back after. Returns the program's path; raises
+    `OSError` where the disk is full.
     """
     layers = network.sublayers(include_self=True)
     modes = list(map(operator.attrgetter("training"), layers))
@@ -176,6 +177,9 @@ def write_program(
         )
     for layer, training in zip(layers, modes):
         layer.training = training
+    parameters = sum(math.prod(parameter.shape) for parameter in network.parameters())
+    if Path(f"{prefix}{PARAMETERS}").stat().st_size < 4 * parameters:  # Paddle says nothing of it
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     Path(f"{prefix}{_LEFT_BEHIND}").unlink(missing_ok=True)  # a pickle that inference never reads
     program = program_of(prefix)
     fetched = _FETCHED[program.suffix]
