@@ -18,8 +18,9 @@ from utils.system.errors import UserError
 
 def open_train(folder, name="train", **options):
     """A split of a folder that holds the list and the images."""
-    entries = {"name": "small", "num_class": 3, "topK": -1, "data_path": "."}
-    (folder / "dataset.yaml").write_text(yaml.safe_dump(entries))
+    if not (folder / "dataset.yaml").exists():  # another process may be reading it
+        entries = {"name": "small", "num_class": 3, "topK": -1, "data_path": "."}
+        (folder / "dataset.yaml").write_text(yaml.safe_dump(entries))
     return open_splits(read_dataset_info(str(folder)), [name], str(folder), **options)[0]
 
 
