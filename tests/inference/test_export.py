@@ -214,6 +214,6 @@ def test_an_export_into_a_full_disk_leaves_the_earlier_model(small):
     before = {path.name: path.read_bytes() for path in small.iterdir()}
     network, record = SmallHashNet(512), record_of(bit=512)
     # Paddle 3 itself does not notice that parameters, of 28 KB, are cut off.
-    with file_size_limit(24_000), pytest.raises(UserError, match="No space|too large"):
+    with file_size_limit(24_000), pytest.raises(UserError, match=r"No space|too large"):
         write_exported(network, record, small)
     assert {path.name: path.read_bytes() for path in small.iterdir()} == before
