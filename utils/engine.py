@@ -28,7 +28,7 @@ class StopFlag(Protocol):
 
 @dataclass(frozen=True)
 class EpochResult:
-    """What steps of an epoch came to, over all ranks: the loss and the number of images of each.
+    """The steps of an epoch: loss and number of images of each, over all ranks.
 
     `reader_seconds` is the part of the wall time that this rank spent waiting for images.
     """

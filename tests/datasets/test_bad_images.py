@@ -1,4 +1,4 @@
-"""--on_bad_image skip: what a bad image does to codes, code files, searches and first weights."""
+"""--on-bad-image skip: what a bad image does to codes, code files, searches and first weights."""
 
 from __future__ import annotations
 

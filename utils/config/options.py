@@ -178,8 +178,8 @@ class Config:
     )
     precision: str = evaluation(
         "fp32",
-        "of the network when it makes codes; bf16 (CPUs with AVX-512) and fp16 (GPUs, exported "
-        "models) are faster, and some bits differ",
+        "number format that codes are computed in; bf16 (CPUs with AVX-512) and fp16 (GPUs, "
+        "exported models) are faster, and some bits differ",
         WITH_DATA,
         choices=("fp32", "bf16", "fp16"),
     )

@@ -25,7 +25,7 @@ class ImageList:
         labels: [n, num_class] uint8 of 0 and 1.
         lines: [n] int, the line each image stands in, counted from 1.
         sha256: of the file's bytes; empty where there is none.
-        faults: what is wrong with the lines that are none, where such are passed over.
+        faults: what is wrong with each line that was passed over (`skip_faults`).
     """
 
     source: str

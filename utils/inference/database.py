@@ -70,7 +70,7 @@ def _still_left_out(
     if not isinstance(indices, list) or any(type(i) is not int or i not in known for i in indices):
         return {}, ["its list of images left out is of another list"]
     if indices and not encoder.options.skip_bad:
-        return {}, [f"{len(indices)} images are left out, which only --on_bad_image skip allows"]
+        return {}, [f"{len(indices)} images are left out, which only --on-bad-image skip allows"]
     left_out = {}
     for index in indices:
         try:

@@ -69,7 +69,7 @@ class Record:
 
 
 def write_exported(network: HashNet, record: Record, folder: str | os.PathLike) -> list[Path]:
-    """Writes a network with the weights of its record; an earlier model stays until it is whole.
+    """Writes a network and its record; an earlier model is replaced when the new one is complete.
 
     Returns the paths of the files, in a folder that is made where it is missing.
     """

@@ -36,8 +36,8 @@ class Progress:
         epoch: epochs done.
         best_map: the best MAP so far; below 0 before the first evaluation.
         best_epoch: the epoch it belongs to.
-        step: steps done of the epoch after them; all of them, where only its evaluation is left.
-        losses: what those steps came to, over all ranks.
+        step: steps done of the next epoch; all of them, where only its evaluation is left.
+        losses: of those steps, over all ranks.
         counts: how many images each of them saw.
     """
 

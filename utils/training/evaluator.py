@@ -80,7 +80,7 @@ def warn_of_queries_in_database(queries: Split, database: Split, exclude_self: b
         does = (
             "each is left out of its own ranking"
             if exclude_self
-            else "each finds itself; --exclude_self leaves it out of its own ranking"
+            else "each finds itself; --exclude-self leaves it out of its own ranking"
         )
         _log.warning(f"{inside} of {len(queries.labels)} queries stand in the database: {does}")
     return inside
