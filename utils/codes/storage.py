@@ -1,8 +1,7 @@
 """Database code files: packed codes in a .npy, and beside it a .json that says what they are of.
 
     database_code_64.npy     uint8 [n, 8]
-    database_code_64.json    {"bit": 64, "rows": n, "codes_sha256": "…", then the provenance: list
-                             and weights with their SHA-256, transform, precision}
+    database_code_64.json    {"bit": 64, "rows": n, "codes_sha256": "…", then the provenance}
 
 Codes of other weights or another list must never be searched in silence, so whoever loads codes
 compares their provenance with what they should be of. Nothing is ever unpickled.

@@ -87,7 +87,7 @@ class Encoder:
         return Encoded(codes, split.subset(index), bad)
 
     def provenance(self, split: Split, left_out: Iterable[int] = ()) -> dict[str, Any]:
-        """What codes of a split depend on, to be kept beside them; `left_out` have no code."""
+        """The record of a split's codes: list, weights, transform, precision, images left out."""
         return {
             **split.origin,
             **self.weights,
