@@ -31,6 +31,7 @@ class Colours(paddle.nn.Layer):
     """z: whether each of eight pixels is brighter than the mean."""
 
     def forward(self, images):
+        assert not paddle.is_grad_enabled()
         return paddle.flatten(images, 1)[:, 100:108]
 
 
@@ -40,6 +41,7 @@ def encoder(options=SKIP, network=None):
     return Encoder(DygraphBackend(network or Colours()), TEST, 4, options, weights)
 
 
+@paddle.no_grad()
 def codes_of(split, indices):
     """What the codes of images should be, worked out one by one."""
     pixels = np.stack([TEST(split.images.open(index)) for index in indices])
