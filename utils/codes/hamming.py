@@ -165,11 +165,8 @@ def map_blocks(
     """
     blocks = list(query_groups(range(n_queries), BLOCK_QUERIES))
     threads = threads or (usable_cores() if len(blocks) > 1 else 1)
-    return map(work, blocks) if threads == 1 else _map_in_threads(work, blocks, threads)
-
-
-def _map_in_threads(
-    work: Callable[[range], Result], blocks: list[range], threads: int
-) -> Iterator[Result]:
+    if threads == 1:
+        yield from map(work, blocks)
+        return
     with ThreadPoolExecutor(threads) as pool:
         yield from pool.map(work, blocks)

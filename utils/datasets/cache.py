@@ -8,6 +8,7 @@ a checksum; a file that is damaged is made again.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import logging
@@ -23,9 +24,9 @@ from utils.system.errors import UserError, reason
 from utils.system.files import atomic_write, check_writable, open_untrusted
 
 MAX_IMAGE = 1 << 30
+_HEADER = 128
+"""Bytes of an .npy header, as NumPy pads it."""
 _log = logging.getLogger(__name__)
-_not_writable: set[Path] = set()
-"""Folders of which that was said."""
 
 
 def cache_folder(cache_dir: str, resize: Resize) -> Path:
@@ -45,30 +46,42 @@ def read_cached(folder: Path, key: str) -> np.ndarray | None:
     """The resized image of a key, [h, w, 3] uint8; None where it is not there, or damaged."""
     try:
         with open_untrusted(_path(folder, key), "a resized image", MAX_IMAGE) as file:
-            pixels = np.lib.format.read_array(file, allow_pickle=False)
-            whole = file.read() == _checksum(pixels)
+            content = file.read()
+            array, checksum = memoryview(content)[:-4], content[-4:]
+            if _checksum(array) != checksum:
+                return None
+            return np.frombuffer(array[_HEADER:], np.uint8).reshape(_shape(content[:_HEADER]))
     except UserError:
         return None
-    return pixels if whole and pixels.dtype == np.uint8 and pixels.ndim == 3 else None
 
 
 def write_cached(folder: Path, key: str, pixels: np.ndarray) -> None:
     """Keeps a resized image; where it cannot be written, that is said once, and all goes on."""
     content = io.BytesIO()  # NumPy's own writing to a file does not say why it failed
     np.save(content, pixels, allow_pickle=False)
-    content.write(_checksum(pixels))
+    content.write(_checksum(content.getbuffer()))
     try:
         with atomic_write(_path(folder, key), durable=False) as temporary:
             temporary.write_bytes(content.getvalue())
     except UserError as error:
-        if folder not in _not_writable:
-            _not_writable.add(folder)
-            cause = reason(error.__cause__)
-            _log.warning(f"Image cache: images are not kept in {folder}: {cause}")
+        _warn_once(f"Image cache: images are not kept in {folder}: {reason(error.__cause__)}")
 
 
-def _checksum(pixels: np.ndarray) -> bytes:
-    return zlib.crc32(pixels).to_bytes(4, "big")
+@functools.lru_cache
+def _warn_once(message: str) -> None:
+    _log.warning(message)
+
+
+def _checksum(array: memoryview) -> bytes:
+    return zlib.crc32(array).to_bytes(4, "big")
+
+
+@functools.lru_cache(maxsize=4096)
+def _shape(header: bytes) -> tuple[int, int, int]:
+    """What NumPy needs a fifth of the time of reading an image for."""
+    file = io.BytesIO(header)
+    np.lib.format.read_magic(file)
+    return np.lib.format.read_array_header_1_0(file)[0]
 
 
 def _path(folder: Path, key: str) -> Path:

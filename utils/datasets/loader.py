@@ -12,7 +12,7 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,9 +23,10 @@ from utils.datasets.cache import read_cached, write_cached
 from utils.datasets.transforms import Transform
 from utils.system.errors import UserError
 
+IMAGES_A_TASK = 8
+"""What a thread loads at a time, at most: for single images, handing over costs as much."""
 BATCHES_AHEAD = 2
-IMAGES_AHEAD = 16
-"""Loaded ahead, at least: this many batches, and this many images for each thread."""
+"""Loaded ahead, at least; and two tasks for each thread."""
 REPLACEMENTS = 100
 """How many images are tried in place of a bad one."""
 MAX_SHOWN = 20
@@ -103,29 +104,37 @@ class BatchLoader:
         batches = shares_of_batches(order, self._batch_size, *self._shard)
         batches = itertools.islice(batches, self.first_step, None)
         threads = self._options.threads
-        if not threads:
-            for batch in batches:
-                yield self._stacked(map(self._load, batch))
-            return
-        ahead = max(BATCHES_AHEAD, -(-IMAGES_AHEAD * threads // self._batch_size))
+        least = -(-2 * IMAGES_A_TASK * threads // self._batch_size)
+        ahead = max(BATCHES_AHEAD, least) if threads else 0
         waiting: deque = deque()
-        pool = ThreadPoolExecutor(threads, thread_name_prefix="loader")
+        pool = ThreadPoolExecutor(threads or 1, thread_name_prefix="loader")
         try:
             for batch in batches:
-                waiting.append([pool.submit(self._load, index) for index in batch])
+                waiting.append(self._begin(batch, pool))
                 if len(waiting) > ahead:
-                    yield self._stacked(map(Future.result, waiting.popleft()))
+                    yield self._finish(*waiting.popleft())
             while waiting:
-                yield self._stacked(map(Future.result, waiting.popleft()))
+                yield self._finish(*waiting.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _stacked(self, loaded: Iterable[tuple[int, np.ndarray]]) -> tuple[np.ndarray, ...]:
-        indices, pixels = zip(*loaded)
-        images, index = np.stack(pixels), np.array(indices, np.int64)
+    def _begin(self, batch: list[int], pool: Executor) -> tuple:
+        side = self._transform.crop_size
+        images, index = np.empty((len(batch), side, side, 3), np.uint8), np.array(batch, np.int64)
+        size = min(IMAGES_A_TASK, -(-len(batch) // (self._options.threads or 1)))
+        cuts = range(size, len(batch), size)
+        return images, index, pool.map(self._fill, np.split(images, cuts), np.split(index, cuts))
+
+    def _finish(self, images: np.ndarray, index: np.ndarray, filled: Iterable) -> tuple:
+        list(filled)  # waits for its tasks, and raises what they raised
         if self._seed is None:
             return images, index
         return images, self._split.labels[np.where(index >= 0, index, ~index)], index
+
+    def _fill(self, images: np.ndarray, index: np.ndarray) -> None:
+        """Loads a task's images into their places: its thread uses the same memory again."""
+        for place, wanted in enumerate(index.tolist()):
+            index[place], images[place] = self._load(wanted)
 
     def _load(self, index: int) -> tuple[int, np.ndarray]:
         """An image's pixels, and the index they count for."""

@@ -75,12 +75,11 @@ def write_exported(network: HashNet, record: Record, folder: str | os.PathLike) 
     """
     folder, side = Path(folder), record.crop_size
     if record.input == "uint8":
-        layers, shape = [Normalize(), network], [None, side, side, 3]
+        layers, shape, dtype = [Normalize(), network], [None, side, side, 3], "uint8"
     else:
-        layers, shape = [network], [None, 3, side, side]
+        layers, shape, dtype = [network], [None, 3, side, side], "float32"
     if record.output == "codes":
         layers.append(Binarize())
-    dtype = "uint8" if record.input == "uint8" else "float32"
     prefix = folder / f"inference_{record.bit}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

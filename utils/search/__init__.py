@@ -161,8 +161,7 @@ def _tell(query: Path, matches: Sequence[Match]) -> None:
     _log.info(f"Query: {query}")
     _log.info("rank  distance  image")
     for m in matches:
-        line = f"{m.rank:4d}  {m.distance:8d}  {m.image}  {_SHARES[m.relevant]}"
-        _log.info(line.rstrip())
+        _log.info(f"{m.rank:4d}  {m.distance:8d}  {m.image}  {_SHARES[m.relevant]}".rstrip())
     _log.info(f"----- Predicted Hamm_min: {float(matches[0].distance)}")
     _log.info(f"----- Found Matched Pic: {matches[0].image}")
 

@@ -77,11 +77,9 @@ def warn_of_queries_in_database(queries: Split, database: Split, exclude_self: b
     """Warns of queries that stand in the database, where each finds itself; returns how many."""
     inside = int((positions_in_database(queries, database) >= 0).sum())
     if inside:
-        does = (
-            "each is left out of its own ranking"
-            if exclude_self
-            else "each finds itself; --exclude-self leaves it out of its own ranking"
-        )
+        does = "each is left out of its own ranking"
+        if not exclude_self:
+            does = "each finds itself; --exclude-self leaves it out of its own ranking"
         _log.warning(f"{inside} of {len(queries.labels)} queries stand in the database: {does}")
     return inside
 
@@ -184,9 +182,8 @@ def _write_metrics(
         "versions": {"paddle": paddle.__version__, "numpy": np.__version__},
         "seconds": seconds,
     }
-    lines = []
-    for key, value in record.items():  # a line a key, since the curves are long
-        lines.append(f"{json.dumps(key)}: {json.dumps(value)}")
+    # A line a key, since the curves are long.
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items()]
     path, figure = config.paths.metrics, config.paths.curves
     write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
     _log.info(f"Metrics: {path}")

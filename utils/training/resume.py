@@ -13,7 +13,6 @@ import paddle
 from models import HashNet
 from utils.config import Config
 from utils.loss import HashNetLoss
-from utils.lr_scheduler import scaled_learning_rate
 from utils.optimizer import OPTIMIZER_SCALARS, OPTIMIZER_SLOTS
 from utils.system import distributed
 from utils.system.errors import UserError
@@ -154,17 +153,20 @@ def _compare(saved: dict[str, Any], settings: dict[str, Any], config: Config) ->
         )
     for difference in changed:
         _log.warning(f"Another setting than before: {difference}")
-    change = change_of_ranks(saved, settings)
-    if change:
-        _log.warning(change)
+    before, here = ((each["ranks"], each["sampling"]) for each in (saved, settings))
+    if before != here and not before[0] == here[0] == 1:
+        _log.warning(
+            f"The saved state is of {before[0]} rank(s) ({before[1]}), this run has {here[0]} "
+            f"({here[1]}); ranks without a bank of their own begin with rank 0's"
+        )
 
 
 def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Differences between this run's settings and the saved training's that change the result.
 
-    The number of ranks is not among them: a training may go on with another one
-    (`change_of_ranks`). Both are settings by name, with `ranks` (how many train) and `data` (what
-    its lists are: name → text); what was not saved is not compared. Returns a line for each.
+    The number of ranks is not among them: a training may go on with another one. Both are settings
+    by name, with `ranks` (how many train) and `data` (what its lists are: name → text); what was
+    not saved is not compared. Returns a line for each.
     """
     names = list(RECIPE)
     if saved["ranks"] > 1 and now["ranks"] > 1:  # of one rank, both samplings are the same
@@ -190,18 +192,3 @@ def samples_per_step(settings: dict[str, Any]) -> int:
     """
     shared = settings["sampling"] == "shard"
     return settings["batch_size"] * (settings["ranks"] if shared else 1)
-
-
-def change_of_ranks(saved: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """What another number of ranks, or another sampling, changes; None where nothing does."""
-    before, here = (saved["ranks"], saved["sampling"]), (now["ranks"], now["sampling"])
-    if before == here or before[0] == here[0] == 1:
-        return None
-    images, images_before = (each["batch_size"] * each["ranks"] for each in (now, saved))
-    rate = scaled_learning_rate(now["learning_rate"], images)
-    rate_before = scaled_learning_rate(saved["learning_rate"], images_before)
-    return (
-        f"The saved state is of {before[0]} rank(s) ({before[1]}), this run has {here[0]} "
-        f"({here[1]}): images a step {images_before} → {images}, base rate "
-        f"{rate_before:g} → {rate:g}; ranks without a bank of their own begin with rank 0's"
-    )
