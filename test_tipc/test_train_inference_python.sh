@@ -70,8 +70,7 @@ infer_on() {
     local label=$1 name=$2 folder=$4 device=cpu environment="" choices choice command log predicted
     mapfile -t choices < <(alternatives "$inference")
     if [ "$5" = True ]; then
-        # TensorFloat-32 rounds to 10 bits: codes of the two programs would differ here and there.
-        device=gpu environment="NVIDIA_TF32_OVERRIDE=0 $6" choices=("${choices[0]}")
+        device=gpu environment=$6 choices=("${choices[0]}")
     fi
     local step="$label: inference, $device" files=$folder/$device
     local where="$(key_at 28) $5 $(key_at 30) $folder $(key_at 31) $picture $benchmark $infer_data"

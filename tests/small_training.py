@@ -80,7 +80,7 @@ def arguments_of(data: Path, output: Path, epochs: int, *more) -> list[str]:
     flags = ["--bit", BIT, "--dataset", data, "--data-path", data, "--output-dir", output]
     flags += ["--crop-size", 63, "--resize-size", 64, "--batch-size", 4, "--num-workers", 0]
     flags += ["--device", "cpu", "--epoch", epochs, "--eval-epoch", 3, "--learning-rate", 0.02]
-    flags += ["--encoder", "dygraph", "--pretrained", data / "first"]
+    flags += ["--encoder", "dygraph", "--pretrained", data / "first", "--save-epoch", 1]
     return list(map(str, (*flags, *more)))
 
 

@@ -51,7 +51,11 @@ class Batches:
 
 def stop_at(step):
     """A stop that is asked for at a step."""
-    return SimpleNamespace(agreed=lambda now: now >= step)
+
+    def agreed(now):
+        return now >= step
+
+    return SimpleNamespace(agreed=agreed, pauses=agreed)
 
 
 class Network(paddle.nn.Layer):

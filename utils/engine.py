@@ -25,6 +25,9 @@ class StopFlag(Protocol):
     def agreed(self, step: int) -> bool:
         """Whether all ranks stop before this step; they ask together."""
 
+    def pauses(self, step: int) -> bool:
+        """Whether all ranks leave a training's steps here, to stop or to save."""
+
 
 @dataclass(frozen=True)
 class EpochResult:
@@ -38,6 +41,15 @@ class EpochResult:
     seconds: float
     reader_seconds: float
 
+    def __add__(self, later: EpochResult) -> EpochResult:
+        """Of two parts of an epoch, the whole."""
+        return EpochResult(
+            self.losses + later.losses,
+            self.counts + later.counts,
+            self.seconds + later.seconds,
+            self.reader_seconds + later.reader_seconds,
+        )
+
 
 def train_one_epoch(
     network: Callable[[paddle.Tensor], paddle.Tensor],
@@ -48,7 +60,7 @@ def train_one_epoch(
     log_steps: int = 50,
     stop: StopFlag | None = None,
 ) -> EpochResult:
-    """Takes one optimizer step a batch, until the epoch ends or `stop` is agreed on.
+    """Takes one optimizer step a batch, until the epoch ends or `stop` pauses it.
 
     Losses stay on the device until they are logged, so that the host does not wait for each step.
     One argument more than six: nothing holds these parts together but the loop itself.
@@ -73,7 +85,8 @@ def train_one_epoch(
     bar = progress(batches, title, len(batches), first)
     for step, batch in enumerate(bar, first):
         reader_seconds += time.perf_counter() - waiting
-        if stop is not None and stop.agreed(step):
+        # Never to save before a step was taken, or it would save for ever.
+        if stop is not None and (stop.pauses(step) if losses else stop.agreed(step)):
             break
         # Anew each step, so that dropout needs no saved state; ranks drop differently.
         paddle.seed(batches.dropout_seed(step))

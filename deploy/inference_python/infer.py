@@ -16,7 +16,7 @@ from utils.system.runtime import setup_paddle
 def main() -> int:
     """Encodes the queries, finds their nearest database images, shows them, maybe timed."""
     config = parse_config(INFER_COMMAND)
-    setup_paddle(config.cpu_threads)
+    setup_paddle(config.cpu_threads, tf32=config.tf32)
     from utils.inference.encoder import Encoder, ExportedBackend  # Paddle comes after its start
     from utils.inference.export import read_exported
     from utils.inference.predictor import PredictorOptions

@@ -66,7 +66,7 @@ def test_the_launcher_runs_it_unchanged_and_resume_says_what_changes(train, spaw
     succeed(
         *(*LAUNCH, "--log_dir", tmp_path / "launch", REPOSITORY / "main_multi_gpu.py", *train),
         *("--epoch", "2", "--resume", spawned / "last_16", "--output-dir", tmp_path),
-        "--force-resume",
+        *("--force-resume", "--sampling", "shard"),
     )
     log = log_of(tmp_path, 16)
     assert "is of 2 rank(s) (replicate), this run has 2 (shard)" in log

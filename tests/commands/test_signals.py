@@ -128,7 +128,9 @@ def test_after_the_first_signal_a_second_is_the_system_s(number):
 @pytest.mark.parametrize(("device", "stops_at"), [("cpu", 4), ("gpu:0", 10)])
 def test_ranks_on_gpus_ask_each_other_at_every_tenth_step(monkeypatch, device, stops_at):
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
-    monkeypatch.setattr(distributed, "gather_array", lambda array: np.append(array, 0))
+    monkeypatch.setattr(
+        distributed, "gather_array", lambda array: np.append(array, [[0, 0]], axis=0)
+    )
     monkeypatch.setattr(paddle.device, "get_device", lambda: device)
     stop = StopRequest()
     assert not any(map(stop.agreed, range(4)))

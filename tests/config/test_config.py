@@ -68,7 +68,7 @@ def test_the_defaults_are_the_published_ones():
     check(found, resize_size=256, batch_size=64, last_epoch=0, eval_epoch=10, alpha=0.1)
     check(found, step_continuation=20, learning_rate=1e-3, de_step=50, epoch=150)
     check(found, optimizer="SGD", weight_decay=5e-4, momentum=0.9, log_path=None)
-    check(found, output_dir="./output", save_epoch=1, topk=10, device="auto")
+    check(found, output_dir="./output", save_epoch=0, save_minutes=5, topk=10, device="auto")
     assert found.data_path.rstrip("/").endswith("datasets/COCO2014")
     assert (str(found.paths.last), found.info.name) == ("output/last_16.npz", "coco")
     assert found.weights == "output/weights_16.pdparams"

@@ -37,7 +37,8 @@ def test_four_bits_are_trained_with_the_published_seeds_and_evaluated(shell, dev
     for line, seed in zip(runs, (0, 2000, 200, 2000)):
         assert "--dataset mine --output-dir ./output" in line and line.endswith("--amp")
         assert f"--seed {seed} " in line
-        assert ("--sampling replicate" in line) == ("--nprocs 2" in line) == (devices == "multi")
+        assert ("--nprocs 2" in line) == (devices == "multi")
+        assert ("--batch-size 128" in line) == (devices == "single")
     status, runs = shell(f"test_{devices}_gpu", NPROCS="2", BITS="48", DATA_PATH="a b")
     assert status == 0 and len(runs) == 1
     assert "--data-path a b" in runs[0] and "--eval --pretrained ./output/weights_48" in runs[0]

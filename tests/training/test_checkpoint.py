@@ -10,11 +10,12 @@ from collections import namedtuple
 import numpy as np
 import paddle
 import pytest
-from helpers import epochs_of, log_of
+from helpers import assert_same_state, epochs_of, log_of
 from small_training import train_small
 
 from utils.system import files
 from utils.system.errors import UserError
+from utils.training.checkpoint import CheckpointSaver
 
 
 def sha256(path):
@@ -59,3 +60,27 @@ def test_too_little_space_is_told_before_the_first_step(small_data, tmp_path, mo
         train_small(small_data, tmp_path)
     assert "Step[" not in log_of(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["train"]
+
+
+def test_states_are_saved_at_evaluations_and_by_the_clock_without_changing_the_result(
+    small_data, trained_small, tmp_path, monkeypatch
+):
+    saved = []
+    save_last = CheckpointSaver.save_last
+
+    def note(saver, progress):
+        saved.append((progress.epoch, progress.step))
+        save_last(saver, progress)
+
+    monkeypatch.setattr(CheckpointSaver, "save_last", note)
+    seldom = ["--save-epoch", "0"]
+    assert train_small(small_data, tmp_path / "seldom", *seldom) == 0
+    assert saved == [(3, 0)], "after the evaluation alone"
+    saved.clear()
+    assert train_small(small_data, tmp_path / "often", *seldom, "--save-minutes", "1e-9") == 0
+    assert saved == [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0)]
+    for output in (tmp_path / "seldom", tmp_path / "often"):
+        assert_same_state(output, trained_small)
+    row, expected = epochs_of(tmp_path / "often")[0], epochs_of(trained_small)[0]
+    assert (row["loss"], row["pictures"]) == (expected["loss"], expected["pictures"])
+    assert 0 < row["saving_seconds"] < 60 and row["seconds"] > row["reader_seconds"]

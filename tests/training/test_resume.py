@@ -326,7 +326,7 @@ SAVED = {
 COUNTS = {
     **{"learning_rate": 0.5, "seed": 1, "batch_size": 32, "optimizer": "AdamW", "topK": 100},
     **{"weight_decay": 0.0, "crop_size": 200, "fast_decode": True, "step_continuation": 5},
-    **{"exclude_self": True, "amp": True},
+    **{"exclude_self": True, "amp": True, "tf32": True},
 }
 
 
@@ -339,14 +339,14 @@ def test_a_setting_that_decides_what_is_computed_counts(name):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"epoch": 300, "debug_steps": 1, "save_epoch": 5, "eval_epoch": 5},
+        {"epoch": 300, "debug_steps": 1, "save_epoch": 5, "save_minutes": 1.0, "eval_epoch": 5},
         {"data_path": "elsewhere", "dataset": "a copy", "output_dir": "elsewhere"},
         {"num_workers": 7, "device": "cpu", "cache_dir": "cache", "on_bad_image": "skip"},
         {"resume": "output/last_64", "backbone_weights": "none"},
-        {"sampling": "replicate"},
+        {"sampling": "shard"},
         {"ranks": 2},
-        {"ranks": 2, "sampling": "replicate"},
-        {"ranks": 2, "batch_size": 32},
+        {"ranks": 2, "sampling": "shard"},
+        {"ranks": 2, "batch_size": 32, "sampling": "shard"},
     ],
 )
 def test_the_machine_and_how_long_and_how_often_do_not_count(settings):
@@ -354,7 +354,7 @@ def test_the_machine_and_how_long_and_how_often_do_not_count(settings):
 
 
 def test_between_several_ranks_another_sampling_counts():
-    shard = {**SAVED, "ranks": 2}
+    shard = {**SAVED, "ranks": 2, "sampling": "shard"}
     (difference,) = differences(shard, {**shard, "sampling": "replicate"})
     assert difference == "sampling is replicate, the saved training had shard"
     assert differences(shard, {**shard, "ranks": 4, "batch_size": 32}) == []

@@ -140,11 +140,11 @@ class Config:
         WITH_WEIGHTS,
     )
     sampling: str = data(
-        "shard",
-        "several devices: 'shard' gives each a part of every epoch and takes the steps of one "
-        "device with their batches together; 'replicate', as published, gives each the whole "
-        "training set in an order of its own",
-        choices=("shard", "replicate"),
+        "replicate",
+        "several devices: 'replicate', as published, gives each the whole training set in an "
+        "order of its own; 'shard' gives each a part of every epoch and takes the steps of one "
+        "device with their batches together",
+        choices=("replicate", "shard"),
     )
 
     epoch: int = training(150, "epochs in all", short=("-e",), minimum=1)
@@ -246,6 +246,11 @@ class Config:
         WITH_NETWORK,
         choices=("auto", "gpu", "cpu"),
     )
+    tf32: bool = running(
+        False,
+        "let GPUs round the inputs of products to TensorFloat-32: faster, other codes",
+        WITH_DATA,
+    )
     nprocs: int = running(
         0,
         "processes to start on this machine; 0: one for each visible GPU, or one",
@@ -265,7 +270,17 @@ class Config:
         None, "folder of log and metrics (default: OUTPUT_DIR/train or /test)", kind=str
     )
     debug_steps: int = running(50, "steps from one log line to the next", minimum=1)
-    save_epoch: int = running(1, "epochs from one saved state (last_BIT) to the next", minimum=1)
+    save_minutes: float = running(
+        5,
+        "minutes from one saved state (last_BIT) to the next; 0: not by the clock",
+        minimum=0,
+        kind=float,
+    )
+    save_epoch: int = running(
+        0,
+        "epochs after which a state is saved, too; 0: only at evaluations, stops and by the clock",
+        minimum=0,
+    )
 
     info: DatasetInfo | None = None
     paths: OutputPaths | None = None

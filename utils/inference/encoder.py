@@ -20,6 +20,7 @@ from utils.datasets.transforms import Transform
 from utils.inference.predictor import Predictor, PredictorOptions, write_program
 from utils.system import distributed
 from utils.system.errors import UserError, reason
+from utils.system.runtime import precision_on
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,8 @@ def build_backend(
 class DygraphBackend:
     """The network as it is, on Paddle's current device."""
 
-    precision = "fp32"
-
     def __init__(self, network: paddle.nn.Layer):
+        self.precision = precision_on(paddle.device.get_device() != "cpu", "fp32")
         self._network, self._normalize = network, Normalize()
         self._was_training = False
 
@@ -146,7 +146,7 @@ class InferenceBackend:
 
     def __init__(self, network: paddle.nn.Layer, side: int, options: PredictorOptions):
         options.check()
-        self.precision = options.precision
+        self.precision = precision_on(options.use_gpu, options.precision)
         self._pixels_to_z = paddle.nn.Sequential(Normalize(), network)
         self._side, self._options = side, options
         self._predictor: Predictor | None = None
@@ -181,7 +181,7 @@ class ExportedBackend:
     """
 
     def __init__(self, program: Path, takes: str, gives: str, options: PredictorOptions):
-        self.precision = options.precision
+        self.precision = precision_on(options.use_gpu, options.precision)
         self._predictor = Predictor(program, options)
         self._normalize = Normalize() if takes == "float" else None
         self._gives = gives

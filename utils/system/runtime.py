@@ -13,8 +13,11 @@ from pathlib import Path
 
 from utils.system.errors import UserError
 
+_TF32 = "NVIDIA_TF32_OVERRIDE"
+"""NVIDIA's libraries read it at their start; at 0 they never use TensorFloat-32."""
 
-def setup_paddle(cpu_threads: int = 0, processes: int = 0) -> None:
+
+def setup_paddle(cpu_threads: int = 0, processes: int = 0, tf32: bool = False) -> None:
     """Imports Paddle with its CPU maths set up; call it before anything else imports Paddle.
 
     Paddle reads these settings once: it uses 1 thread unless OMP_NUM_THREADS is set, and the MKL
@@ -25,7 +28,12 @@ def setup_paddle(cpu_threads: int = 0, processes: int = 0) -> None:
         cpu_threads: threads for CPU maths; 0: OMP_NUM_THREADS where set, else all cores, shared
             among the processes of this machine.
         processes: how many of them this one will start; 0: it is one, or one of a launcher's.
+        tf32: GPUs may round the inputs of products to 10 bits; else float32 is float32 on each.
     """
+    if tf32:
+        os.environ.pop(_TF32, None)  # what Paddle does by itself
+    else:
+        os.environ[_TF32] = "0"
     if cpu_threads:
         os.environ["OMP_NUM_THREADS"] = str(cpu_threads)
     os.environ.setdefault("OMP_NUM_THREADS", str(cores_for_each(processes)))
@@ -84,6 +92,12 @@ def usable_gpus() -> int:
     import paddle
 
     return paddle.device.cuda.device_count() if paddle.device.is_compiled_with_cuda() else 0
+
+
+def precision_on(gpu: bool, precision: str) -> str:
+    """What is recorded of a precision: on a GPU that may use TensorFloat-32, 'fp32' is 'tf32'."""
+    rounds = gpu and os.environ.get(_TF32) != "0"
+    return "tf32" if rounds and precision == "fp32" else precision
 
 
 def _has_avx2_amd() -> bool:

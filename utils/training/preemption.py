@@ -1,10 +1,15 @@
-"""Graceful stop: after Ctrl-C or SIGTERM all ranks stop between the same two steps."""
+"""Graceful stop: after Ctrl-C or SIGTERM all ranks stop between the same two steps.
+
+The same exchange tells them when the clock wants a state saved.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
+import time
 from typing import Any
 
 import numpy as np
@@ -24,12 +29,18 @@ class StopRequest:
     A second signal ends the process at once. Not so one of several ranks: it may get one from the
     terminal and another from whoever has started it, who also sees to it that it ends.
 
+    Args:
+        save_seconds: from one saved state to the next; 0: not by the clock.
+
     Attributes:
         number: of the signal for which all ranks stop; 0: they go on.
+        save_due: whether all ranks save before they go on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, save_seconds: float = 0) -> None:
         self.number, self._noted = 0, 0
+        self._save_seconds = save_seconds or math.inf
+        self.saved()
         self._alone = distributed.world_size() == 1 and not has_launcher()
         self._every = 1 if paddle.device.get_device() == "cpu" else EXCHANGE_STEPS
 
@@ -47,10 +58,18 @@ class StopRequest:
             with contextlib.suppress(OSError):
                 os.write(_STDERR, f"\nstopping after this step{again}\n".encode())
 
+    def saved(self) -> None:
+        """A state has been saved: the clock begins anew."""
+        self.save_due, self._save_at = False, time.monotonic() + self._save_seconds
+
     def agreed(self, step: int) -> bool:
         """Whether all ranks stop before this step; they ask together, at the same steps."""
-        if distributed.world_size() == 1:
-            self.number = self._noted
-        elif not self.number and step % self._every == 0:
-            self.number = int(distributed.gather_array(np.array([self._noted])).max())
+        found = np.array([[self._noted, time.monotonic() >= self._save_at]])
+        if distributed.world_size() == 1 or (not self.number and step % self._every == 0):
+            self.number, due = map(int, distributed.gather_array(found).max(axis=0))
+            self.save_due = due > 0
         return self.number > 0
+
+    def pauses(self, step: int) -> bool:
+        """Whether all ranks leave the steps of an epoch here, to stop or to save."""
+        return self.agreed(step) or self.save_due

@@ -30,7 +30,7 @@ from utils.training.checkpoint import Progress
 RECIPE = (
     *("model", "seed", "num_class", "crop_size", "resize_size", "fast_decode"),
     *("alpha", "step_continuation", "learning_rate", "de_step"),
-    *("optimizer", "momentum", "weight_decay", "topK", "exclude_self", "amp"),
+    *("optimizer", "momentum", "weight_decay", "topK", "exclude_self", "amp", "tf32"),
 )
 """Settings that decide what a training computes, and which of its weights are the best.
 

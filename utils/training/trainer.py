@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +37,7 @@ from utils.system.runtime import check_mixed_precision, has_launcher
 from utils.training.checkpoint import CheckpointSaver, Progress
 from utils.training.evaluator import Evaluator, start_run
 from utils.training.preemption import StopRequest
+from utils.training.published import describe_recipe, read_published
 from utils.training.resume import resume
 
 CHANCE_LOSS = 2 * math.log(2)
@@ -65,7 +67,8 @@ class Trainer:
     def __init__(self, config: Config, seed: int):
         self.config, self.paths = config, config.paths
         self.started = time.strftime("%Y-%m-%dT%H:%M:%S")
-        self.stop, self.bad_images = StopRequest(), BadImageReport()
+        self.stop, self.bad_images = StopRequest(60 * config.save_minutes), BadImageReport()
+        self.saving_seconds = 0.0
         ranks, is_shared = distributed.world_size(), config.sampling == "shard"
         train_set, queries, database = config.splits("train", "test", "database")
         num_train, num_class = train_set.labels.shape
@@ -82,11 +85,13 @@ class Trainer:
         _log.info(f"test {len(queries.labels)}")
         _log.info(f"database {len(database.labels)}")
         _log.info(f"----- Total # of train batch: {len(self.batches)}")
+        self.published = read_published(config.info.folder, config.bit)
         self.network = HashNet(config.bit)
         exchange = distributed.ProcessGroup() if is_shared else None
         self.criterion = HashNetLoss(config.bit, num_train, config.alpha, num_class, exchange)
         rate = scaled_learning_rate(config.learning_rate, config.batch_size * ranks)
         self.schedule = halving_schedule(rate, config.de_step)
+        _log.info(describe_recipe(config, ranks, len(self.batches), rate))
         self.optimizer = build_optimizer(
             config.optimizer,
             self.network.backbone_parameters(),
@@ -171,23 +176,10 @@ class Trainer:
         config = self.config
         rate = start_epoch(self.schedule, epoch)
         self.criterion.scale = continuation_scale(epoch, config.step_continuation)
-        self.batches.set_epoch(epoch, self.progress.step)
-        self.network.train()
-        result = train_one_epoch(
-            self.pixels_to_z,
-            self.criterion,
-            self.optimizer,
-            self.batches,
-            f"Epoch[{epoch:03d}/{config.epoch:03d}]",
-            config.debug_steps,
-            self.stop,
-        )
-        self.progress = replace(
-            self.progress,
-            step=self.progress.step + len(result.losses),
-            losses=self.progress.losses + result.losses,
-            counts=self.progress.counts + result.counts,
-        )
+        result = self._take_steps(epoch)
+        while self.progress.step < len(self.batches) and not self.stop.number:
+            self._save_last()  # the clock wants it
+            result += self._take_steps(epoch)
         if self.stop.number:
             return
         values = self._epoch_values(epoch, rate, result)
@@ -199,9 +191,41 @@ class Trainer:
             values["best_map"] = self.progress.best_map
             values["best_epoch"] = self.progress.best_epoch
         self.progress = Progress(epoch, self.progress.best_map, self.progress.best_epoch)
+        values["saving_seconds"], self.saving_seconds = self.saving_seconds, 0.0
         append_metrics(self.paths.epochs, values)
-        if is_last or epoch % config.save_epoch == 0:
-            self.saver.save_last(self.progress)
+        asked_for = config.save_epoch and epoch % config.save_epoch == 0
+        if "map" in values or asked_for or self.stop.save_due:
+            self._save_last()
+
+    def _take_steps(self, epoch: int) -> EpochResult:
+        """Takes the steps of an epoch that are left, or those before a stop or a save."""
+        self.batches.set_epoch(epoch, self.progress.step)
+        self.network.train()
+        result = train_one_epoch(
+            self.pixels_to_z,
+            self.criterion,
+            self.optimizer,
+            self.batches,
+            f"Epoch[{epoch:03d}/{self.config.epoch:03d}]",
+            self.config.debug_steps,
+            self.stop,
+        )
+        self.progress = replace(
+            self.progress,
+            step=self.progress.step + len(result.losses),
+            losses=self.progress.losses + result.losses,
+            counts=self.progress.counts + result.counts,
+        )
+        return result
+
+    def _save_last(self) -> None:
+        self._save(self.saver.save_last)
+        self.stop.saved()
+
+    def _save(self, write: Callable[[Progress], None]) -> None:
+        begin = time.perf_counter()
+        write(self.progress)
+        self.saving_seconds += time.perf_counter() - begin
 
     def _epoch_values(self, epoch: int, rate: float, result: EpochResult) -> dict[str, Any]:
         """What an epoch came to: logged, and a line of the metrics file."""
@@ -211,6 +235,11 @@ class Trainer:
             f"HashNet[{epoch:2d}/{self.config.epoch}] bit:{self.config.bit}, lr:{rate:.9f}, "
             f"scale:{self.criterion.scale:.3f}, train loss:{loss:.3f}"
         )
+        published = {}
+        if epoch in self.published:
+            figures = self.published[epoch]
+            published = {"published_loss": figures.loss, "published_map": figures.map}
+            _log.info(f"Published run, epoch {epoch}: loss {figures.loss:.3f}, here {loss:.3f}")
         if loss > 1.05 * CHANCE_LOSS:
             _log.warning(
                 f"The loss has climbed to {loss:.3f}, above 2 ln 2 = 1.386, the loss of codes "
@@ -233,6 +262,7 @@ class Trainer:
             "batch_seconds": result.seconds / max(1, len(result.losses)),
             "pictures_per_second": sum(result.counts) / result.seconds,
             "replaced": replaced,
+            **published,
         }
 
     def _evaluate_start(self, chance: float) -> float:
@@ -252,14 +282,17 @@ class Trainer:
             f"HashNet epoch:{epoch}, bit:{self.config.bit}, dataset:{self.config.info.name}, "
             f"MAP:{value:.3f}, Best MAP(e{best.best_epoch}): {best.best_map:.3f}"
         )
+        figures = self.published.get(epoch)
+        if figures and figures.map is not None:
+            _log.info(f"Published run, epoch {epoch}: MAP {figures.map:.3f}, here {value:.3f}")
         _log.info(f"Max mAP so far: {best.best_map:.4f} at epoch_{best.best_epoch}")
         if is_best:
-            self.saver.save_best(self.progress)
+            self._save(self.saver.save_best)
 
     def _save_stopped(self, begun: Progress) -> None:
         """Saves the state between two steps of an epoch, or before its evaluation."""
         if self.progress not in (begun, self.saver.newest):
-            self.saver.save_last(self.progress)
+            self._save_last()
         state = str(self.paths.last) if self.saver.newest else self.config.resume
         saved = f"state: {state}" if state else "nothing was trained yet"
         _log.info(
