@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +130,8 @@ def test_predict_finds_a_database_image_in_kept_codes_and_encodes_other_lists_an
         *("predict.py", "--bit", "64", "--dataset", "coco_lite", "--data_path", COCO_LITE),
         *(*SMALL_IMAGES, "--save_path", tmp_path, "--output-dir", output),
     ]
+    said = succeed(*predict)
+    assert "Query: datasets/coco_lite/val2014/" in said, "an image of coco_lite by itself"
     first = (REPOSITORY / "data/coco_lite/database.txt").read_text(encoding="utf-8").split()[0]
     said = succeed(*predict, "--img", COCO_LITE / first)
     assert "160 read from" in said
@@ -156,3 +160,27 @@ def test_predict_finds_a_database_image_in_kept_codes_and_encodes_other_lists_an
         assert len(distances) == 4 and distances == sorted(distances)
         assert Path(found["sheet"]).is_file()
         assert {match["relevant"] for match in found["matches"]} == {None}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have viewers of their own")
+@pytest.mark.parametrize("viewer", [None, '#!/bin/sh\ncp "$1" shown.png\n'])
+def test_show_opens_the_contact_sheet_or_says_that_it_cannot(trained, evaluated, tmp_path, viewer):
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    if viewer:
+        (programs / "xdg-open").write_text(viewer)
+        (programs / "xdg-open").chmod(0o755)
+    (programs / "cp").symlink_to(shutil.which("cp"))
+    said = succeed(
+        *("predict.py", "--dataset", "coco_lite", *SMALL_IMAGES, "--show"),
+        *("--output-dir", trained[1], "--save-path", tmp_path),
+        cwd=tmp_path,
+        environment={"PATH": str(programs)},
+    )
+    (query,) = re.findall(r"^.*Query: (.*)$", said, re.MULTILINE)
+    assert Path(query).is_absolute() and Path(query).is_file(), "an image of coco_lite by itself"
+    assert ("--show: this system has no viewer of images" in said) is (not viewer)
+    deadline = time.monotonic() + 20
+    while viewer and not (tmp_path / "shown.png").is_file():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -149,12 +149,13 @@ def test_a_wrong_settings_file_s_message_names_file_and_key(settings, content, m
     assert "\n" not in str(error.value)
 
 
-def test_the_published_search_command_parses_and_needs_an_image():
+def test_the_published_search_command_parses_and_has_64_bits_by_itself(settings):
     arguments = ["--bit", "64", "--data_path", "DIR", "--img", "a.jpg", "--save_path", "./output"]
     found = parse_config(PREDICT_COMMAND, arguments)
     check(found, bit=64, data_path="DIR", img=("a.jpg",), save_path="./output")
-    with pytest.raises(UserError, match="--img is missing"):
-        parse_config(PREDICT_COMMAND, ["--bit", "64"])
+    check(parse_config(PREDICT_COMMAND, []), bit=64, img=(), show=False, dataset="coco")
+    file = ["--config", str(settings({"bit": 32}))]
+    check(parse_config(PREDICT_COMMAND, file), bit=32)
     found = parse_config(INFER_COMMAND, ["--img-path", "a.jpg", "b.jpg", "--use-gpu", "False"])
     check(found, img=("a.jpg", "b.jpg"), use_gpu=False)
 

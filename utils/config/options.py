@@ -43,7 +43,6 @@ class Option:
     short: tuple[str, ...] = ()
     choices: tuple[str, ...] | None = None
     minimum: float | None = None
-    required: bool = False
     many: bool = False
     valued: bool = False
 
@@ -204,17 +203,17 @@ class Config:
 
     img: tuple[str, ...] = search(
         (),
-        "the queries: an image, several, or a folder of images",
+        "the queries: an image, several, or a folder of images (default: one of coco_lite)",
         SEARCHES,
         kind=str,
         short=("--img-path",),
-        required=True,
         many=True,
     )
     topk: int = search(10, "how many images to find", SEARCHES, minimum=1)
     save_path: str = search(
         "./output", "folder of the contact sheets and of copies of the nearest images", SEARCHES
     )
+    show: bool = search(False, "show the contact sheets in the system's viewer, too", (PREDICT,))
     json: bool = search(False, "print one JSON document instead of tables and messages", SEARCHES)
 
     save_inference_dir: str = exported(

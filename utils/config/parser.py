@@ -14,7 +14,12 @@ from typing import Any
 
 from utils.codes import check_bit
 from utils.config.options import EXPORT, INFER, PREDICT, TRAIN, TRAIN_MULTI, Config, Option
-from utils.datasets.info import DATA_FOLDER, DatasetInfo, read_dataset_info, read_yaml_mapping
+from utils.datasets.info import (
+    DatasetInfo,
+    in_repository,
+    read_dataset_info,
+    read_yaml_mapping,
+)
 from utils.system.errors import UserError, short_repr
 from utils.system.files import OutputPaths
 
@@ -27,11 +32,15 @@ _WHERE_TO_BEGIN = ("--resume", "--last-epoch")
 
 @dataclass(frozen=True)
 class Command:
-    """One command line: its name among the options, and the texts around its `--help`."""
+    """One command line: its name among the options, and the texts around its `--help`.
+
+    `bit` is its default code length: the published commands differ in it.
+    """
 
     name: str
     description: str
     examples: str
+    bit: int = Config.bit
 
 
 TRAIN_COMMAND = Command(
@@ -56,6 +65,7 @@ PREDICT_COMMAND = Command(
     """\
   python predict.py --bit 64 --dataset coco_lite --img my_picture.jpg
   python predict.py --bit 64 --data_path DIR --img my_picture.jpg --save_path ./output""",
+    bit=64,
 )
 EXPORT_COMMAND = Command(
     EXPORT,
@@ -113,12 +123,13 @@ def build_parser(command: Command) -> argparse.ArgumentParser:
             continue
         if option.group not in groups:
             groups[option.group] = parser.add_argument_group(option.group)
-        _add(groups[option.group], name, option)
+        default = command.bit if name == "bit" else getattr(Config, name)
+        _add(groups[option.group], name, option, default)
     return parser
 
 
-def _add(group: Any, name: str, option: Option) -> None:
-    text, default = option.help, getattr(Config, name)
+def _add(group: Any, name: str, option: Option, default: Any) -> None:
+    text = option.help
     is_switch = option.kind is bool and not option.valued
     if default not in (None, ()) and not is_switch and "default" not in text:
         text += f" (default: {default})"
@@ -158,17 +169,14 @@ def parse_config(command: Command, arguments: Sequence[str] | None = None) -> Co
         if value is not _NOT_GIVEN:
             chosen[name] = tuple(value) if _OPTIONS[name].many else value
     info = read_dataset_info(chosen.get("dataset", Config.dataset))
-    config = replace(Config(), info=info, **{**_data_settings(info), **chosen})
-    _check(config, command)
+    config = replace(Config(bit=command.bit), info=info, **{**_data_settings(info), **chosen})
+    _check(config)
     return replace(config, paths=OutputPaths(config.output_dir, config.bit, config.log_path))
 
 
 def _data_settings(info: DatasetInfo) -> dict[str, Any]:
-    # A relative folder is the repository's; where the command runs there, its name stays short.
-    root = DATA_FOLDER.parent
-    folder = Path(info.data_path)
-    data_path = folder if Path.cwd() == root else root / folder
-    return {"num_class": info.num_class, "topK": info.topK, "data_path": str(data_path)}
+    folder = str(in_repository(info.data_path))
+    return {"num_class": info.num_class, "topK": info.topK, "data_path": folder}
 
 
 def _read_settings(path: Path, command: Command) -> dict[str, Any]:
@@ -205,11 +213,9 @@ def _typed(where: str, value: Any, option: Option) -> Any:
     return value
 
 
-def _check(config: Config, command: Command) -> None:
+def _check(config: Config) -> None:
     for name, option in _OPTIONS.items():
         value = getattr(config, name)
-        if option.required and command.name in option.commands and not value:
-            raise UserError(f"{_flag(name)} is missing: {option.help}")
         limit = 2**31 if option.kind is int else math.inf
         bounded = option.minimum is not None and value is not None
         if bounded and not option.minimum <= value < limit:

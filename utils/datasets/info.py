@@ -51,6 +51,12 @@ class DatasetInfo:
     provenance: str = ""
 
 
+def in_repository(path: str) -> Path:
+    """A path; a relative one is the repository's, and stays short where the command runs there."""
+    root = DATA_FOLDER.parent
+    return Path(path) if Path.cwd() == root else root / path
+
+
 class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):

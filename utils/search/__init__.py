@@ -12,18 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageShow
 
 from utils.codes import nearest
 from utils.config import Config
 from utils.datasets import Split, unlisted_images
 from utils.datasets.images import IMAGE_ENDINGS
+from utils.datasets.info import in_repository
 from utils.inference.database import load_or_build
 from utils.inference.encoder import Encoder
 from utils.search.contact_sheet import draw_contact_sheet
 from utils.system.errors import UserError
 from utils.system.files import atomic_write, check_writable
 
+EXAMPLE = "datasets/coco_lite/val2014/COCO_val2014_000000000161.jpg"
+"""The query where none is named."""
 BLANK = Image.new("RGB", (1, 1), (128, 128, 128))
 _SHARES = {True: "shares a label", False: "shares none", None: ""}
 _log = logging.getLogger(__name__)
@@ -53,7 +56,7 @@ class Match:
 def open_queries(config: Config) -> Split:
     """The images that `--img` names, as a split, once it is sure that sheets can be written."""
     check_writable(config.save_path)
-    return unlisted_images(find_images(config.img), "--img")
+    return unlisted_images(find_images(config.img or [in_repository(EXAMPLE)]), "--img")
 
 
 def find_images(names: Sequence[str]) -> list[Path]:
@@ -152,6 +155,8 @@ def run_search(
             copy = database.images.copy(matches[0].index, folder)
             _log.info(f"----- Save Matched Pic in: {copy}")
         _log.info(f"Contact sheet: {sheet}")
+        if config.show and not _show(sheet):
+            _log.warning(f"--show: this system has no viewer of images; {sheet} is there to open")
         matches = list(map(Match.as_dict, matches))
         documents.append({"query": str(path), "sheet": str(sheet), "matches": matches})
     return documents
@@ -178,6 +183,11 @@ def _open_matches(matches: Sequence[Match], database: Split, skip_bad: bool) -> 
             _log.info(f"Not shown: {error}")
             images.append(BLANK)
     return images
+
+
+def _show(path: Path) -> bool:
+    with Image.open(path) as sheet:
+        return ImageShow.show(sheet, str(path))
 
 
 def _save_sheet(
