@@ -16,6 +16,7 @@ where HashNet is a clone of https://github.com/thuml/HashNet
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -38,6 +39,14 @@ RELEASED_ROWS = {
     "imagenet": {"train": 13_000, "test": 5_000},
 }
 """Rows of the released lists, as far as they are known for sure."""
+RELEASED_SHA256 = {
+    "coco": {
+        "train": "29b30d0b31ec102a483ffa348012b6ce69cd8b6e9e26f280af6f3d38d7041126",
+        "test": "cd1fc2cf2185b3f59dbde0be2e535496e6f1de7b5e8373574701f48b389cafa5",
+        "database": "2fee5b5d467ed63b4c207c601de2eff95eec5f115c0700a78264ce7cc1aa8913",
+    },
+}
+"""Of the rows' hashes, see `sha256_of_rows`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,6 +82,20 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"{read['train'].paths[0]} → {lists['train'].paths[0]}")
     provenance = f"Imported by scripts/prepare_data.py from {arguments.source or 'list files'}."
     folder.write(replace(info, provenance=provenance), lists)
+    if info.name in RELEASED_SHA256:
+        expected = RELEASED_SHA256[info.name]
+        others = [split for split in SPLITS if sha256_of_rows(lists[split]) != expected[split]]
+        if others:
+            print(f"Not the released lists; what differs: {', '.join(others)}")
+        else:
+            print("These are the released lists, which the published results come from")
+
+
+def sha256_of_rows(images: ImageList) -> str:
+    """A hash of a list's rows, paths and labels, in whatever order they stand."""
+    labels = np.packbits(images.labels, axis=1)
+    rows = sorted(f"{path} {row.tobytes().hex()}" for path, row in zip(images.paths, labels))
+    return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _find_list(source: Path | None, split: str) -> list[Path]:

@@ -37,6 +37,7 @@ def test_the_released_lists_are_imported(released_lists, tmp_path, capsys):
         assert counts in told
     assert "all 5,000 of the queries stand in the database, so each of them finds itself" in told
     assert "none of the training images stand in the database" in told
+    assert "These are the released lists" in told
     for split in SPLITS:
         imported = (tmp_path / "out" / f"{split}.txt").read_bytes()
         assert imported == (released_lists / f"{split}.txt").read_bytes()
@@ -48,6 +49,22 @@ def test_the_released_lists_are_imported(released_lists, tmp_path, capsys):
     with pytest.raises(UserError, match=r"102,017 rows, the released database list has 112,218"):
         prepare("import", "coco", tmp_path / "caffe", "--out", tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_lists_that_are_not_the_released_ones_are_named_whatever_their_order(
+    released_lists, tmp_path, capsys
+):
+    rows = (released_lists / "test.txt").read_text(encoding="utf-8").splitlines()
+    sources = [tmp_path / "same.txt", tmp_path / "other.txt"]
+    sources[0].write_text("\r\n".join(reversed(rows)), encoding="utf-8")
+    changed = rows[7][:-1] + "10"[int(rows[7][-1])]
+    sources[1].write_text("\n".join([*rows[:7], changed, *rows[8:]]), encoding="utf-8")
+    for number, source in enumerate(sources):
+        where = ["--test-list", source, "--out", tmp_path / str(number)]
+        prepare("import", "coco", released_lists, *where)
+    same, other = (line for line in capsys.readouterr().out.splitlines() if "released" in line)
+    assert same == "These are the released lists, which the published results come from"
+    assert other == "Not the released lists; what differs: test"
 
 
 def listed(*paths):
