@@ -12,9 +12,13 @@ from utils.system.runtime import setup_paddle
 def main() -> int:
     """Reads the settings, starts Paddle, hands over to all ranks."""
     config = parse_config(TRAIN_MULTI_COMMAND)
-    setup_paddle(config.cpu_threads, config.nprocs, config.tf32)
+    setup_paddle(config.cpu_threads, config.tf32, config.device)
     from utils.system.launcher import run_on_all_ranks  # imports Paddle, so after its start
 
+    if not (config.eval or config.pretrained or config.resume):
+        from models.pretrained import fetch_backbone
+
+        fetch_backbone(config.backbone_weights)  # Paddle starts the ranks without proxies
     if config.eval:
         from utils.training.evaluator import evaluate as run
     else:

@@ -12,7 +12,7 @@ from utils.system.runtime import setup_paddle
 def main() -> int:
     """Reads the settings, starts Paddle, hands over."""
     config = parse_config(TRAIN_COMMAND)
-    setup_paddle(config.cpu_threads, tf32=config.tf32)
+    setup_paddle(config.cpu_threads, config.tf32, config.device)
     if config.eval:  # what imports Paddle comes after its start
         from utils.training.evaluator import evaluate as run
     else:

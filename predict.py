@@ -13,7 +13,7 @@ from utils.system.runtime import choose_device, setup_paddle
 def main() -> int:
     """Encodes the queries, finds their nearest database images, shows them."""
     config = parse_config(PREDICT_COMMAND)
-    setup_paddle(config.cpu_threads, tf32=config.tf32)
+    setup_paddle(config.cpu_threads, config.tf32, config.device)
     from models import HashNet  # what imports Paddle comes after its start
     from utils.inference.encoder import Encoder, build_backend
     from utils.search import open_queries, run_search

@@ -46,6 +46,13 @@ def load_backbone(network: HashNet, source: str) -> None:
     assign_strictly(network, state, named, partial=(HASH_LAYER,))
 
 
+def fetch_backbone(source: str) -> None:
+    """Downloads Paddle's AlexNet, where `source` is 'paddle' and it is not there yet."""
+    if source == "paddle":
+        paddle.device.set_device("cpu")  # whoever calls this computes nothing
+        _paddle_alexnet_state()
+
+
 def _read(path: Path) -> dict[str, Any]:
     if not os.path.isfile(path):  # Path.is_file raises where a name is too long
         raise UserError(

@@ -10,7 +10,7 @@ import numpy as np
 import paddle
 import pytest
 
-from utils.engine import train_one_epoch
+from utils.engine import on_device, train_one_epoch
 from utils.system.errors import UserError
 
 
@@ -117,3 +117,46 @@ def test_an_epoch_stops_before_the_step_that_is_agreed_on(step):
     assert (
         epoch(Script(1.0, 2.0, 3.0), [1] * 3, stop=stop_at(step)).losses == (1.0, 2.0, 3.0)[:step]
     )
+
+
+class Pinned:
+    """Stands in for a tensor in pinned memory; tells when it is copied, and when it is gone."""
+
+    def __init__(self, array, told):
+        self.array, self.told = array, told
+
+    def cuda(self, blocking):
+        assert not blocking
+        self.told.append(f"copy {self.array[0]}")
+        return f"on the GPU: {self.array[0]}"
+
+    def __del__(self):
+        self.told.append(f"gone {self.array[0]}")
+
+
+def test_on_a_gpu_each_batch_is_copied_one_ahead_and_its_source_outlives_its_step(monkeypatch):
+    told = []
+
+    def to_tensor(array, place):
+        assert place == "pinned"
+        return Pinned(array, told)
+
+    monkeypatch.setattr(paddle.device, "get_device", lambda: "gpu:0")
+    monkeypatch.setattr(paddle, "CUDAPinnedPlace", lambda: "pinned")
+    monkeypatch.setattr(paddle, "to_tensor", to_tensor)
+    for (array,), (tensor,) in on_device([(np.array([number]),) for number in range(3)]):
+        told.append(f"step {array[0]}")
+        assert tensor == f"on the GPU: {array[0]}"
+    assert told[:3] == ["copy 0", "copy 1", "step 0"]
+    for number in range(3):
+        assert told.index(f"step {number}") < told.index(f"gone {number}")
+    assert told.index("copy 2") < told.index("step 1")
+
+
+def test_on_a_cpu_batches_are_as_they_are():
+    batches = [(np.full((2, 3), number, np.uint8), np.arange(2)) for number in range(3)]
+    found = list(on_device(iter(batches)))
+    assert [batch for batch, _ in found] == batches
+    for batch, tensors in found:
+        for array, tensor in zip(batch, tensors):
+            assert tensor.numpy().dtype == array.dtype and (tensor.numpy() == array).all()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -82,15 +83,15 @@ def train_one_epoch(
     begin = logged = waiting = time.perf_counter()
     reader_seconds = reader_logged = 0.0
     first, steps_logged = batches.first_step, 0
-    bar = progress(batches, title, len(batches), first)
-    for step, batch in enumerate(bar, first):
+    bar = progress(on_device(batches), title, len(batches), first)
+    for step, (batch, tensors) in enumerate(bar, first):
         reader_seconds += time.perf_counter() - waiting
         # Never to save before a step was taken, or it would save for ever.
         if stop is not None and (stop.pauses(step) if losses else stop.agreed(step)):
             break
         # Anew each step, so that dropout needs no saved state; ranks drop differently.
         paddle.seed(batches.dropout_seed(step))
-        losses.append(_take_step(network, criterion, optimizer, batch))
+        losses.append(_take_step(network, criterion, optimizer, tensors))
         counts.append(int((batch[-1] >= 0).sum()))
         if step % log_steps == 0:
             value = float(losses[-1])  # waits for the step, so that its time is a whole one
@@ -109,13 +110,37 @@ def train_one_epoch(
     return EpochResult(*over_all_ranks, time.perf_counter() - begin, reader_seconds)
 
 
+def on_device(
+    batches: Iterable[tuple[np.ndarray, ...]],
+) -> Iterator[tuple[tuple[np.ndarray, ...], list[paddle.Tensor]]]:
+    """Each batch, and the same as tensors on Paddle's current device.
+
+    On a GPU no step waits for its batch: one ahead, it goes through pinned memory and a copy that
+    the host does not wait for, on the stream that computes. Its source is kept until the step was
+    taken, and by Paddle (`Tensor._copy_to`) until the copy is done.
+    """
+    if paddle.device.get_device() == "cpu":
+        for batch in batches:
+            yield batch, list(map(paddle.to_tensor, batch))
+        return
+    waiting: deque = deque()
+    for batch in batches:
+        pinned = [paddle.to_tensor(array, place=paddle.CUDAPinnedPlace()) for array in batch]
+        waiting.append((batch, [source.cuda(blocking=False) for source in pinned], pinned))
+        if len(waiting) > 1:
+            batch, tensors, _source = waiting.popleft()
+            yield batch, tensors
+    for batch, tensors, _source in waiting:
+        yield batch, tensors
+
+
 def _take_step(
     network: Callable[[paddle.Tensor], paddle.Tensor],
     criterion: Callable[..., paddle.Tensor],
     optimizer: paddle.optimizer.Optimizer,
-    batch: tuple[np.ndarray, ...],
+    batch: list[paddle.Tensor],
 ) -> paddle.Tensor:
-    images, labels, index = map(paddle.to_tensor, batch)
+    images, labels, index = batch
     loss = criterion(network(images), labels, index)
     loss.backward()
     # Paddle names the optimizer's states at its first step; without the guard those of a second

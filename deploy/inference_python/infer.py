@@ -16,12 +16,14 @@ from utils.system.runtime import setup_paddle
 def main() -> int:
     """Encodes the queries, finds their nearest database images, shows them, maybe timed."""
     config = parse_config(INFER_COMMAND)
-    setup_paddle(config.cpu_threads, tf32=config.tf32)
+    device = "gpu" if config.use_gpu else "cpu"
+    setup_paddle(config.cpu_threads, config.tf32, device)
     from utils.inference.encoder import Encoder, ExportedBackend  # Paddle comes after its start
     from utils.inference.export import read_exported
     from utils.inference.predictor import PredictorOptions
     from utils.search import open_queries, run_search
     from utils.system.logger import log_to_console
+    from utils.system.runtime import choose_device
 
     log_to_console(config.json)
     queries = open_queries(config)
@@ -33,6 +35,8 @@ def main() -> int:
         config.use_tensorrt,
         config.batch_size,
     )
+    options.check()
+    choose_device(device)  # before anything computes
     backend = ExportedBackend(program, record.input, record.output, options)
     transform = record.transform()
     loading = config.loader_options(transform)

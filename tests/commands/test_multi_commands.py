@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import time
 
@@ -15,6 +16,7 @@ from helpers import (
     SMALL_IMAGES,
     SMALL_TRAINING,
     all_have_ended,
+    assert_same_state,
     epochs_of,
     log_of,
     processes_of,
@@ -72,6 +74,30 @@ def test_the_launcher_runs_it_unchanged_and_resume_says_what_changes(train, spaw
     assert "is of 2 rank(s) (replicate), this run has 2 (shard)" in log
     assert "sampling is shard, the saved training had replicate" in log
     assert "Start training from epoch 2." in log and "Total # of train batch: 1" in log
+
+
+def test_two_launchers_of_two_ranks_are_four_ranks(small_data, tmp_path):
+    """As on two machines: each launcher starts its own ranks, which meet at one address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        master = f"127.0.0.1:{free.getsockname()[1]}"
+    flags = [SMALL_TRAINING, *arguments_of(small_data, tmp_path / "two", 2, "--eval-epoch", "2")]
+    jobs = [
+        running(
+            *(*LAUNCH, "--nnodes", "2", "--master", master, "--rank", number),
+            *("--log_dir", tmp_path / f"launch{number}", *flags),
+        )
+        for number in (0, 1)
+    ]
+    with jobs[0] as first, jobs[1] as second:
+        for job in (first, second):
+            said, error = job.communicate(timeout=120)
+            assert job.returncode == 0, said + error
+    alone = arguments_of(small_data, tmp_path / "one", 2, "--eval-epoch", "2", "--nprocs", "4")
+    succeed(SMALL_TRAINING, *alone)
+    assert_same_state(tmp_path / "two", tmp_path / "one")
+    log = (tmp_path / "two/train/log_8_rank3.txt").read_text(encoding="utf-8")
+    assert "rank 3 of 4" in log
 
 
 # The same with the small network, whose start takes no longer than Paddle's.

@@ -132,3 +132,15 @@ def input_of(network, layer):
         network(paddle.to_tensor(rng.normal(size=(2, 3, 224, 224)).astype(np.float32)))
     hook.remove()
     return seen[0].numpy()
+
+
+def test_paddle_s_weights_are_fetched_before_ranks_start_and_nothing_else_is(monkeypatch, alexnet):
+    asked = []
+    monkeypatch.setattr(
+        paddle.vision.models, "alexnet", lambda pretrained: asked.append(pretrained) or alexnet
+    )
+    for source in ("none", "a_file.pdparams"):
+        pretrained.fetch_backbone(source)
+    assert not asked
+    pretrained.fetch_backbone("paddle")
+    assert asked == [True]

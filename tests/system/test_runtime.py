@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import paddle
 import pytest
 from helpers import run_script
 
-from utils.system.runtime import precision_on, setup_paddle
+from utils.inference import predictor
+from utils.inference.encoder import build_backend
+from utils.system import launcher, runtime
+from utils.system.runtime import cores_for_each, describe_device, precision_on, setup_paddle
 
 SHOW = (
     "import os\nfrom utils.system.runtime import setup_paddle\n"
@@ -27,3 +33,99 @@ def test_codes_rounded_to_tf32_are_recorded_as_such(monkeypatch):
     assert [precision_on(gpu, "fp32") for gpu in (True, False)] == ["tf32", "fp32"]
     assert [precision_on(True, precision) for precision in ("fp16", "bf16")] == ["fp16", "bf16"]
     setup_paddle()  # as it was
+
+
+@pytest.mark.parametrize(
+    ("given", "wheel", "device", "hidden"),
+    [
+        ({}, "paddlepaddle", "auto", "2"),
+        ({}, "paddlepaddle-gpu", "auto", "None"),
+        ({}, "paddlepaddle-gpu", "cpu", "2"),
+        ({"GLOG_minloglevel": "0"}, "paddlepaddle", "cpu", "0"),
+    ],
+)
+def test_paddle_s_warnings_are_hidden_on_a_cpu_alone(given, wheel, device, hidden, monkeypatch):
+    monkeypatch.delenv("GLOG_minloglevel", raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    installed = lambda name: [wheel] if name == wheel else []  # noqa: E731
+    monkeypatch.setattr(runtime.metadata, "distributions", installed)
+    setup_paddle(device=device)
+    assert str(runtime.os.environ.get("GLOG_minloglevel")) == hidden
+
+
+def test_cores_are_shared_among_the_processes_of_this_machine(monkeypatch):
+    monkeypatch.setattr(runtime, "usable_cores", lambda: 16)
+    monkeypatch.delenv("PADDLE_LOCAL_SIZE", raising=False)
+    monkeypatch.delenv("PADDLE_TRAINERS_NUM", raising=False)
+    assert (cores_for_each(), cores_for_each(4)) == (16, 4)
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "8")  # as Paddle's spawn, on one machine
+    assert cores_for_each() == 2
+    monkeypatch.setenv("PADDLE_LOCAL_SIZE", "4")  # as the launcher, on each of two machines
+    assert cores_for_each() == 4
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "4"), ({"OMP_NUM_THREADS": "3"}, "3")])
+def test_ranks_share_the_cores_unless_threads_are_given(given, expected, monkeypatch):
+    monkeypatch.setattr(runtime, "usable_cores", lambda: 16)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    setup_paddle()
+    runtime.share_cores(4)
+    assert runtime.os.environ["OMP_NUM_THREADS"] == expected
+    setup_paddle(cpu_threads=5)
+    runtime.share_cores(4)
+    assert runtime.os.environ["OMP_NUM_THREADS"] == "5"
+
+
+def test_the_log_names_a_gpu_its_capability_and_its_libraries(monkeypatch):
+    assert describe_device() == "cpu"
+    monkeypatch.setattr(paddle.device, "get_device", lambda: "gpu:1")
+    monkeypatch.setattr(paddle.device.cuda, "get_device_name", lambda: "NVIDIA A100")
+    monkeypatch.setattr(paddle.device.cuda, "get_device_capability", lambda: (8, 0))
+    monkeypatch.setattr(paddle.version, "cuda", lambda: "12.6")
+    monkeypatch.setattr(paddle.version, "cudnn", lambda: "9.5.1")
+    expected = "gpu:1 (NVIDIA A100, compute capability 8.0, CUDA 12.6, cuDNN 9.5.1)"
+    assert describe_device() == expected
+
+
+class Config:
+    """Stands in for Paddle Inference's settings; notes the GPU."""
+
+    gpu = None
+
+    def __init__(self, *files): ...
+
+    def enable_use_gpu(self, _mebibytes, number, _precision):
+        self.gpu = number
+
+    def disable_glog_info(self): ...
+
+
+def test_each_rank_s_inference_runs_on_its_own_gpu(monkeypatch, hashnet, tmp_path):
+    monkeypatch.setattr(predictor, "usable_gpus", lambda: 4)
+    monkeypatch.setattr(paddle.device, "get_device", lambda: "gpu:3")
+    options = build_backend(hashnet, 224, "inference", "fp32")._options
+    assert (options.use_gpu, options.gpu) == (True, 3)
+    monkeypatch.setattr(predictor.inference, "Config", Config)
+    program = tmp_path / "inference.json"
+    assert predictor._config(program, program, options).gpu == 3
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "backend"), [("cpu", 2, "gloo"), ("auto", 0, "gloo"), ("auto", 2, None)]
+)
+def test_under_a_launcher_the_cpu_takes_gloo_whatever_paddle_is_installed(
+    device, gpus, backend, monkeypatch
+):
+    monkeypatch.delenv("PADDLE_DISTRI_BACKEND", raising=False)
+    monkeypatch.setattr(launcher, "has_launcher", lambda: True)
+    monkeypatch.setattr(launcher, "usable_gpus", lambda: gpus)
+    monkeypatch.setattr(launcher, "dist", SimpleNamespace(get_world_size=lambda: 2))
+    joined = []
+    join = lambda: joined.append(runtime.os.environ.get("PADDLE_DISTRI_BACKEND"))  # noqa: E731
+    monkeypatch.setattr(launcher, "_join_world", join)
+    assert launcher.run_on_all_ranks(len, "four", 0, device) == 4
+    assert joined == [backend]
+    runtime.os.environ.pop("PADDLE_DISTRI_BACKEND", None)

@@ -106,9 +106,10 @@ def build_backend(
     `kind` is 'dygraph', 'inference', or 'auto': the second on a CPU, the first on a GPU; `side` is
     that of the images, `precision` as in `PredictorOptions`.
     """
-    on_cpu = paddle.device.get_device() == "cpu"
+    device, _, number = paddle.device.get_device().partition(":")
+    on_cpu = device == "cpu"
     if kind == "inference" or (kind == "auto" and on_cpu):
-        options = PredictorOptions(use_gpu=not on_cpu, precision=precision)
+        options = PredictorOptions(not on_cpu, precision, gpu=int(number or 0))
         return InferenceBackend(network, side, options)
     if precision != "fp32":
         raise UserError(f"--precision {precision}: needs a CPU and --encoder inference")

@@ -37,6 +37,7 @@ class PredictorOptions:
     """What a program runs on, and how.
 
     Attributes:
+        gpu: which of the visible GPUs, where it is one.
         precision: 'fp32', 'bf16' (a CPU that has it) or 'fp16' (a GPU).
         use_mkldnn: oneDNN on the CPU.
         batch_size: the most images at a time that TensorRT prepares for.
@@ -47,6 +48,7 @@ class PredictorOptions:
     use_mkldnn: bool = True
     use_tensorrt: bool = False
     batch_size: int = 64
+    gpu: int = 0
 
     def check(self) -> None:
         """Raises a `UserError` that names what this machine cannot do."""
@@ -119,7 +121,7 @@ def _config(program: Path, parameters: Path, options: PredictorOptions) -> infer
     if options.use_gpu:
         types = inference.PrecisionType
         precision = types.Half if options.precision == "fp16" else types.Float32
-        config.enable_use_gpu(_GPU_POOL_MIB, 0, precision)
+        config.enable_use_gpu(_GPU_POOL_MIB, options.gpu, precision)
         if options.use_tensorrt:
             config.enable_tensorrt_engine(
                 workspace_size=_TENSORRT_WORKSPACE,

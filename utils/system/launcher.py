@@ -30,7 +30,7 @@ from utils.system.errors import (
     raise_signal,
     signals_handled_by,
 )
-from utils.system.runtime import has_launcher, keep_sigterm, usable_gpus
+from utils.system.runtime import has_launcher, keep_sigterm, share_cores, usable_gpus
 
 SETTLE_SECONDS = 1.0
 """From the first failure seen to the search for its cause: one rank's end fails the others."""
@@ -56,6 +56,8 @@ def run_on_all_ranks(
                 f"--nprocs {processes}: the launcher has started {dist.get_world_size()} processes"
             )
         if dist.get_world_size() > 1:
+            if device == "cpu" or not usable_gpus():  # Paddle for GPUs would ask for NCCL
+                os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"
             _join_world()
         return function(argument)
     gpus = 0 if device == "cpu" else usable_gpus()
@@ -84,6 +86,7 @@ def _spawn(function: Callable[[Any], int], argument: Any, ranks: int, backend: s
         # A terminal sends Ctrl-C to all of its processes: it is for this one, ranks ignore it.
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         arguments = (function, argument, failures)
+        share_cores(ranks)
         context = dist.spawn(_run_rank, arguments, nprocs=ranks, join=False, backend=backend)
         signal.signal(signal.SIGINT, handler)
         processes += context.processes

@@ -9,15 +9,18 @@ import os
 import signal
 import warnings
 import zlib  # noqa: F401  (before Paddle: 2.6.2 brings a copy that breaks a later import)
+from importlib import metadata
 from pathlib import Path
 
 from utils.system.errors import UserError
 
+_threads_given = False
+"""Whether the user has said how many threads compute."""
 _TF32 = "NVIDIA_TF32_OVERRIDE"
 """NVIDIA's libraries read it at their start; at 0 they never use TensorFloat-32."""
 
 
-def setup_paddle(cpu_threads: int = 0, processes: int = 0, tf32: bool = False) -> None:
+def setup_paddle(cpu_threads: int = 0, tf32: bool = False, device: str = "auto") -> None:
     """Imports Paddle with its CPU maths set up; call it before anything else imports Paddle.
 
     Paddle reads these settings once: it uses 1 thread unless OMP_NUM_THREADS is set, and the MKL
@@ -27,22 +30,25 @@ def setup_paddle(cpu_threads: int = 0, processes: int = 0, tf32: bool = False) -
     Args:
         cpu_threads: threads for CPU maths; 0: OMP_NUM_THREADS where set, else all cores, shared
             among the processes of this machine.
-        processes: how many of them this one will start; 0: it is one, or one of a launcher's.
+        device: 'cpu' or another; Paddle's warnings are shown where it may be a GPU.
         tf32: GPUs may round the inputs of products to 10 bits; else float32 is float32 on each.
     """
     if tf32:
         os.environ.pop(_TF32, None)  # what Paddle does by itself
     else:
         os.environ[_TF32] = "0"
+    global _threads_given
+    _threads_given = bool(cpu_threads or "OMP_NUM_THREADS" in os.environ)
     if cpu_threads:
         os.environ["OMP_NUM_THREADS"] = str(cpu_threads)
-    os.environ.setdefault("OMP_NUM_THREADS", str(cores_for_each(processes)))
+    share_cores()
     if _has_avx2_amd():
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
     # By default a thread that has no more maths to do keeps its core busy for 200 ms, which the
     # threads that decode images miss: encoding was slower by a tenth to a fifth.
     os.environ.setdefault("KMP_BLOCKTIME", "0")
-    os.environ.setdefault("GLOG_minloglevel", "2")
+    if device == "cpu" or not any(metadata.distributions(name="paddlepaddle-gpu")):
+        os.environ.setdefault("GLOG_minloglevel", "2")
     # For processes that this one starts; here the block below is silent. A rank that ends at once
     # leaves its semaphores to Python's tracker, which removes them and says so.
     os.environ.setdefault(
@@ -61,6 +67,15 @@ def setup_paddle(cpu_threads: int = 0, processes: int = 0, tf32: bool = False) -
                 "or requirements-cpu.txt"
             ) from error
     keep_sigterm()
+
+
+def share_cores(processes: int = 0) -> None:
+    """Gives each process of this machine its cores for maths, unless the user has said how many.
+
+    `processes` is how many this one is about to start; 0: it is one of them itself.
+    """
+    if not _threads_given:
+        os.environ["OMP_NUM_THREADS"] = str(cores_for_each(processes))
 
 
 def keep_sigterm() -> None:
@@ -118,6 +133,20 @@ def choose_device(device: str) -> str:
         raise UserError("--device gpu: Paddle finds no GPU it can use; --device cpu runs without")
     paddle.device.set_device("cpu" if device == "cpu" or not usable else "gpu")
     return paddle.device.get_device()
+
+
+def describe_device() -> str:
+    """Paddle's current device, for the log: a GPU with its capability and libraries."""
+    import paddle
+
+    device = paddle.device.get_device()
+    if device == "cpu":
+        return device
+    major, minor = paddle.device.cuda.get_device_capability()
+    return (
+        f"{device} ({paddle.device.cuda.get_device_name()}, compute capability {major}.{minor}, "
+        f"CUDA {paddle.version.cuda()}, cuDNN {paddle.version.cudnn()})"
+    )
 
 
 def check_mixed_precision() -> None:

@@ -25,7 +25,7 @@ from utils.system import distributed
 from utils.system.errors import UserError
 from utils.system.files import check_writable, write_text
 from utils.system.logger import log_to_files
-from utils.system.runtime import choose_device
+from utils.system.runtime import choose_device, describe_device
 
 _log = logging.getLogger(__name__)
 
@@ -98,9 +98,9 @@ def report_left_out(bad_images: BadImageReport, *encoded: Encoded) -> dict[str, 
 def start_run(config: Config, log_file: Path, seed: int) -> None:
     """Opens the log and chooses the device, on every rank."""
     log_to_files(log_file)
-    device = choose_device(config.device)
+    choose_device(config.device)
     _log.info(
-        f"Device: {device}, Paddle {paddle.__version__}, seed {seed}, "
+        f"Device: {describe_device()}, Paddle {paddle.__version__}, seed {seed}, "
         f"rank {distributed.rank()} of {distributed.world_size()}"
     )
     paddle.seed(config.seed)  # one for all ranks, so that their first weights are the same
