@@ -64,6 +64,8 @@ def test_unpacking_gives_the_signs_that_were_packed_and_packing_gives_them_back(
         (np.zeros(16), "shape"),
         (np.zeros((2, 8), complex), "complex128"),
         (np.array([[0.0] * 8, [np.nan] * 8]), "row 1 of the network's output is NaN"),
+        (np.eye(8), r"nothing but 0 and 1: .* pack_codes\(codes == 1\)"),
+        (np.eye(8, dtype=np.uint8), "nothing but 0 and 1"),
     ],
 )
 def test_what_cannot_be_packed(z, message):
@@ -129,3 +131,12 @@ def test_nearest_over_blocks_chunks_threads_and_queries_that_differ(monkeypatch)
     monkeypatch.setattr(hamming, "BLOCK_QUERIES", 3)
     for threads in (1, 3):
         assert_nearest(random_codes(8, 20, 72), random_codes(9, 201, 72), 50, threads)
+
+
+def test_bits_and_numbers_that_only_look_like_bits():
+    bits = np.random.default_rng(0).random((9, 16)) < 0.5
+    np.testing.assert_array_equal(pack_codes(bits), np.packbits(bits, axis=1))
+    assert (unpack_codes(pack_codes(bits)) == np.where(bits, 1, -1)).all()
+    for same in (0.0, 1.0):  # a network whose outputs are all equal has codes, if useless ones
+        assert (pack_codes(np.full((2, 8), same)) == 255).all()
+    assert (pack_codes(np.eye(8) - 1e-9) == np.packbits(np.eye(8, dtype=bool), axis=1)).all()

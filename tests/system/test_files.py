@@ -136,10 +136,10 @@ def test_space_is_needed_for_all_files_and_the_largest_beside_its_old_one(tmp_pa
     free = 330 + 180 - 100
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(files.shutil, "disk_usage", lambda _: usage(free))
-    check_space(sizes)
+    check_space(sizes, replaced=True)
     free -= 1
     with pytest.raises(UserError, match="for weights, optimizer, last: make room, or name a fold"):
-        check_space(sizes)
+        check_space(sizes, replaced=True)
 
 
 @pytest.fixture()

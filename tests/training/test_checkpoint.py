@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
+import sys
 from collections import namedtuple
 
 import numpy as np
 import paddle
 import pytest
-from helpers import assert_same_state, epochs_of, log_of
-from small_training import train_small
+from helpers import (
+    SMALL_TRAINING,
+    assert_same_state,
+    epochs_of,
+    fail,
+    log_of,
+    read_until,
+    running,
+    succeed,
+)
+from small_training import arguments_of, draw_weights, train_small
 
 from utils.system import files
 from utils.system.errors import UserError
@@ -59,7 +70,7 @@ def test_too_little_space_is_told_before_the_first_step(small_data, tmp_path, mo
     with pytest.raises(UserError, match=r"weights_8\.pdopt, last_8\.npz: make room, or name a"):
         train_small(small_data, tmp_path)
     assert "Step[" not in log_of(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["train"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".training_8.lock", "train"]
 
 
 def test_states_are_saved_at_evaluations_and_by_the_clock_without_changing_the_result(
@@ -84,3 +95,37 @@ def test_states_are_saved_at_evaluations_and_by_the_clock_without_changing_the_r
     row, expected = epochs_of(tmp_path / "often")[0], epochs_of(trained_small)[0]
     assert (row["loss"], row["pictures"]) == (expected["loss"], expected["pictures"])
     assert 0 < row["saving_seconds"] < 60 and row["seconds"] > row["reader_seconds"]
+
+
+def test_a_new_training_sets_an_unfinished_one_s_state_aside_and_says_how_to_go_on(
+    small_data, trained_small, tmp_path
+):
+    output = shutil.copytree(trained_small, tmp_path / "output")
+    states = [(output / "last_8.npz").read_bytes()]
+    for seed, name in (("1", "earlier_last_8.npz"), ("2", "earlier_2_last_8.npz")):
+        assert train_small(small_data, output, "--seed", seed) == 0
+        assert (output / name).read_bytes() == states[-1]
+        assert re.search(
+            rf"go on with it: python .* --resume {output}/{name}$", log_of(output), re.M
+        )
+        states.append((output / "last_8.npz").read_bytes())
+    earlier = ["--resume", output / "earlier_last_8.npz"]
+    assert train_small(small_data, output, *earlier, epochs=4) == 0
+    assert (output / "earlier_3_last_8.npz").read_bytes() == states[-1], "nor does one that goes on"
+    assert "is not of this training: the best MAP is sought anew" in log_of(output)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no locks of files")
+def test_of_two_trainings_in_one_folder_the_second_ends_with_a_line(small_data, tmp_path):
+    with running(SMALL_TRAINING, *arguments_of(small_data, tmp_path, 999)) as first:
+        read_until(first, "Start training")
+        said = fail(SMALL_TRAINING, *arguments_of(small_data, tmp_path, 1))
+        assert f"a training of 8 bits is under way there, by process {first.pid} on " in said
+        assert "--output-dir" in said
+        other = arguments_of(
+            small_data, tmp_path, 1, "--bit", "16", "--pretrained", small_data / "w16"
+        )
+        draw_weights(small_data / "w16.pdparams", 16)
+        succeed(SMALL_TRAINING, *other)
+        assert first.poll() is None
+    assert train_small(small_data, tmp_path) == 0, "the lock ends with its process"

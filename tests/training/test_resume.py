@@ -10,10 +10,10 @@ import numpy as np
 import paddle
 import pytest
 from helpers import assert_same_state, epochs_of, log_of
-from small_training import train_small
+from small_training import run_small, train_small
 
 from utils import engine
-from utils.config import Config
+from utils.config import TRAIN_COMMAND, Config, parse_config
 from utils.datasets.loader import BatchLoader
 from utils.system.errors import UserError
 from utils.system.state_files import read_state, read_training_state, write_training_state
@@ -200,7 +200,7 @@ def test_the_same_images_and_lists_elsewhere_are_the_same_training(small_data, c
     folder = shutil.copytree(small_data, tmp_path / "elsewhere")
     (copy / "weights_8.pdparams").unlink()
     assert resume(small_data, copy, "--dataset", folder, "--data-path", folder, epochs=5) == 0
-    assert "weights_8.pdparams is not there: the best MAP is sought anew" in log_of(copy)
+    assert "weights_8.pdparams is not of this training: the best MAP is sought anew" in log_of(copy)
     assert (copy / "weights_8.pdparams").is_file()
 
 
@@ -359,3 +359,55 @@ def test_between_several_ranks_another_sampling_counts():
     assert difference == "sampling is replicate, the saved training had shard"
     assert differences(shard, {**shard, "ranks": 4, "batch_size": 32}) == []
     assert samples_per_step(shard) == 128
+
+
+def test_resume_alone_goes_on_with_the_saved_settings_in_the_state_s_folder(small_data, copy):
+    config = parse_config(TRAIN_COMMAND, ["--resume", str(copy / "last_8")])
+    expected = {"bit": 8, "epoch": 4, "learning_rate": 0.02, "batch_size": 4, "crop_size": 63}
+    assert {name: getattr(config, name) for name in expected} == expected
+    assert (config.dataset, config.output_dir) == (str(small_data), str(copy))
+    assert config.save_epoch == 0, "how often is saved is this run's own"
+    flags = ["--resume", str(copy / "last_8"), "--epoch", "9", "--alpha", "0.3"]
+    given = parse_config(TRAIN_COMMAND, flags)
+    assert (given.epoch, given.alpha, given.eval_epoch) == (9, 0.3, 3)
+    assert run_small(config) == 0
+    assert "Nothing to train: 4 epochs are done already, --epoch asks for 4" in log_of(copy)
+
+
+def test_another_data_set_s_folders_are_not_taken_from_the_saved_settings(copy):
+    flags = ["--resume", str(copy / "last_8"), "--dataset", "coco_lite"]
+    found = parse_config(TRAIN_COMMAND, flags)
+    assert (found.num_class, found.topK) == (80, 5000)
+    assert found.data_path.endswith("datasets/coco_lite")
+
+
+@pytest.mark.parametrize("value", ["many", 10**400, [], None, 1.5])
+def test_saved_settings_that_are_none_are_told(copy, value):
+    path = copy / "last_8.npz"
+    parts, record, _ = read_training_state(path)
+    record["settings"]["epoch"] = value
+    write_training_state(path, parts, record)
+    with pytest.raises(UserError, match=r"last_8\.npz: epoch: |--epoch: expected 1 or more"):
+        parse_config(TRAIN_COMMAND, ["--resume", str(path)])
+
+
+def test_with_one_more_image_the_bank_begins_empty_by_force_alone(small_data, copy, tmp_path):
+    more = shutil.copytree(small_data, tmp_path / "more")
+    shutil.copy(more / "train0.png", more / "new.png")
+    with (more / "train.txt").open("a") as file:
+        file.write("new.png 1 0 0\n")
+    flags = ["--dataset", more, "--data-path", more]
+    with pytest.raises(UserError, match=r"the train list is .* --force-resume"):
+        resume(small_data, copy, *flags, epochs=5)
+    assert resume(small_data, copy, *flags, "--force-resume", epochs=5) == 0
+    assert "The bank begins empty: the saved one is of other images or labels" in log_of(copy)
+    assert read_training_state(copy / "last_8.npz")[0]["bank_0"]["codes"].shape == (13, 8)
+
+
+def test_epochs_that_come_again_stand_once_in_the_metrics_file(small_data, copy):
+    path = copy / "train/metrics_8.jsonl"
+    rows = path.read_bytes()
+    assert [row["epoch"] for row in epochs_of(copy)] == [1, 2, 3, 4]
+    path.write_bytes(rows + rows.splitlines(keepends=True)[-1].replace(b": 4,", b": 5,", 1) + b"{")
+    assert resume(small_data, copy, epochs=5) == 0
+    assert [row["epoch"] for row in epochs_of(copy)] == [1, 2, 3, 4, 5]

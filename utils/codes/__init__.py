@@ -37,17 +37,17 @@ def pack_codes(z: np.ndarray) -> np.ndarray:
     """Packs the signs of the hash layer's output: bit 1 where z >= 0 (HashNet, section 3: sgn z).
 
     Args:
-        z: real numbers [n, bit], bit a multiple of 8 from 8 to 512.
+        z: real numbers [n, bit], bit a multiple of 8 from 8 to 512; or the bits, of type bool.
 
     Returns:
         uint8 [n, bit / 8], eight bits a byte in the order of `numpy.packbits` (first bit highest).
 
     Raises:
-        UserError: `z` is not a matrix of real numbers, has a NaN (which has no sign), or `bit`
-            is not allowed.
+        UserError: `z` is not a matrix of real numbers, has a NaN (which has no sign), is bits
+            written as numbers (0 and 1 would both be a 1), or `bit` is not allowed.
     """
     z = np.asarray(z)
-    if z.ndim != 2 or z.dtype.kind not in "fiu":
+    if z.ndim != 2 or z.dtype.kind not in "bfiu":
         raise UserError(f"cannot make codes of a {z.dtype} array of shape {z.shape}: need [n, bit]")
     check_bit(z.shape[1])
     if z.dtype.kind == "f" and np.isnan(z).any():
@@ -55,6 +55,14 @@ def pack_codes(z: np.ndarray) -> np.ndarray:
         raise UserError(
             f"row {row} of the network's output is NaN and has no code: "
             "the weights are damaged, or training diverged"
+        )
+    if z.dtype.kind == "b":
+        return np.packbits(z, axis=1)
+    zeros = z == 0
+    if zeros.any() and (z == 1).any() and (zeros | (z == 1)).all():
+        raise UserError(
+            "codes of nothing but 0 and 1: expected signs or real numbers, where 0 is a 1 too; "
+            "pack_codes(codes == 1) packs such bits"
         )
     return np.packbits(z >= 0, axis=1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import math
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,12 +23,20 @@ from utils.datasets.info import (
 )
 from utils.system.errors import UserError, short_repr
 from utils.system.files import OutputPaths
+from utils.system.state_files import TRAINING, find_state, read_record
 
 _OPTIONS = Config.options()
 _NOT_GIVEN = object()
 _METAVARS = {int: "N", float: "X", bool: "True|False"}
-_WHERE_TO_BEGIN = ("--resume", "--last-epoch")
-"""Flags, each with a value, that say where a training begins."""
+_HOW_TO_BEGIN = {"--resume": 1, "--last-epoch": 1, "--eval-first": 0}
+"""Flags that say how a training begins, and how many values each has."""
+_OF_THIS_RUN = (
+    *("resume", "force_resume", "last_epoch", "pretrained", "eval", "eval_first", "output_dir"),
+    *("device", "nprocs", "cpu_threads", "num_workers", "cache_dir", "encoder", "precision"),
+    *("debug_steps", "save_minutes", "save_epoch"),
+)
+"""Settings that `--resume` does not take from the saved training."""
+_OF_THE_DATA_SET = ("data_path", "list_path", "num_class", "topK")
 
 
 @dataclass(frozen=True)
@@ -155,6 +164,8 @@ def _true_or_false(text: str) -> bool:
 def parse_config(command: Command, arguments: Sequence[str] | None = None) -> Config:
     """Resolves a run's settings: defaults < dataset.yaml < YAML file < command line.
 
+    Where `--resume` names a training state, the settings it was saved with come before YAML file.
+
     Args:
         command: which command's flags.
         arguments: the command line without the program's name; None: the process's own.
@@ -168,6 +179,8 @@ def parse_config(command: Command, arguments: Sequence[str] | None = None) -> Co
     for name, value in given.items():
         if value is not _NOT_GIVEN:
             chosen[name] = tuple(value) if _OPTIONS[name].many else value
+    if chosen.get("resume"):
+        chosen = {**_saved_settings(chosen, command), **chosen}
     info = read_dataset_info(chosen.get("dataset", Config.dataset))
     config = replace(Config(bit=command.bit), info=info, **{**_data_settings(info), **chosen})
     _check(config)
@@ -192,6 +205,27 @@ def _read_settings(path: Path, command: Command) -> dict[str, Any]:
             settings[name] = None
         else:
             settings[name] = _typed(f"{path}: {key}", value, _OPTIONS[name])
+    return settings
+
+
+def _saved_settings(chosen: dict[str, Any], command: Command) -> dict[str, Any]:
+    """What a training goes on with where nothing else is said: that is its own recipe and data."""
+    path = find_state(chosen["resume"], TRAINING)
+    if not os.path.isfile(path):  # the published code's two files, or none: it will be told
+        return {}
+    record = read_record(path)
+    saved = record.get("settings")
+    if not isinstance(saved, dict):
+        raise UserError(f"{path}: not a training state: it has no settings")
+    settings: dict[str, Any] = {"output_dir": str(path.parent)}
+    other_data = chosen.get("dataset", saved.get("dataset")) != saved.get("dataset")
+    for name, option in _OPTIONS.items():
+        left_out = name in _OF_THIS_RUN or (other_data and name in _OF_THE_DATA_SET)
+        if left_out or command.name not in option.commands or name not in saved:
+            continue
+        value = saved[name]
+        kept = value is None and getattr(Config, name) is None
+        settings[name] = value if kept else _typed(f"{path}: {name}", value, option)
     return settings
 
 
@@ -247,7 +281,7 @@ def _without_beginning(arguments: Sequence[str]) -> Iterator[str]:
     rest = iter(arguments)
     for argument in rest:
         name, equals, _ = _with_hyphens(argument).partition("=")
-        if name not in _WHERE_TO_BEGIN:
+        if name not in _HOW_TO_BEGIN:
             yield argument
-        elif not equals:
+        elif _HOW_TO_BEGIN[name] and not equals:
             next(rest, None)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
+import platform
 import shutil
 import stat
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -31,6 +34,7 @@ class OutputPaths:
         self.optimizer = folder / f"weights_{bit}.pdopt"
         self.weights_record = folder / f"weights_{bit}.json"
         self.last = folder / f"last_{bit}.npz"
+        self.lock = folder / f".training_{bit}.lock"
         self.database_codes = folder / f"database_code_{bit}.npy"
         train, test = Path(log_dir or folder / "train"), Path(log_dir or folder / "test")
         self.train_log, self.test_log = train / f"log_{bit}.txt", test / f"log_{bit}.txt"
@@ -132,6 +136,56 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
+def set_aside(*paths: Path) -> list[Path]:
+    """Renames files of a folder so that new ones do not replace them: `earlier_NAME`.
+
+    Where that is taken, all are called `earlier_2_NAME` and so on. Returns where they are now.
+    """
+    for number in itertools.count(1):
+        prefix = "earlier_" if number == 1 else f"earlier_{number}_"
+        aside = [path.with_name(prefix + path.name) for path in paths]
+        if not any(map(os.path.lexists, aside)):
+            break
+    for path, new in zip(paths, aside):
+        path.replace(new)
+    return aside
+
+
+@contextlib.contextmanager
+def locked(path: Path, use: str) -> Iterator[None]:
+    """Holds a lock while the block runs: a file at `path`, which says who does.
+
+    `use` says what it is held for, such as 'a training of 64 bits'. It ends with the process,
+    however that ends. Where the system or its disk knows no locks, there is none.
+
+    Raises:
+        UserError: another process holds it; the message says which.
+    """
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows
+        yield
+        return
+    check_writable(path.parent)
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.readline().strip() or "another process"
+            raise UserError(
+                f"{path.parent}: {use} is under way there, by {holder}; wait for it, or name "
+                "another folder with --output-dir"
+            ) from error
+        except OSError:  # some network disks
+            pass
+        file.truncate(0)
+        began = time.strftime("%Y-%m-%d %H:%M:%S")
+        file.write(f"process {os.getpid()} on {platform.node()} since {began}\n")
+        file.flush()
+        yield
+
+
 def sha256_of_file(path: str | os.PathLike) -> str:
     """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
@@ -169,12 +223,13 @@ def check_writable(folder: str | os.PathLike, files: Iterable[Path] = ()) -> Non
             raise UserError(f"{path}: cannot be written: a folder has the file's name")
 
 
-def check_space(sizes: dict[Path, int]) -> None:
+def check_space(sizes: dict[Path, int], replaced: bool) -> None:
     """Raises a `UserError` unless files will fit on the disk, the largest beside its old version.
 
-    `sizes` are the bytes of each file that will be written, in folders that exist.
+    `sizes` are the bytes of each file that will be written, in folders that exist; `replaced`:
+    in place of those that are there, which else are set aside.
     """
-    there = sum(path.stat().st_size for path in sizes if path.is_file())
+    there = sum(path.stat().st_size for path in sizes if replaced and path.is_file())
     needed = sum(sizes.values()) + max(sizes.values()) - there
     folder = next(iter(sizes)).parent
     free = shutil.disk_usage(folder).free

@@ -111,6 +111,8 @@ def _join_world() -> None:
 def _run_rank(function: Callable[[Any], int], argument: Any, failures: Any) -> None:
     if sys.platform == "linux":  # nothing else would end it if the parent were killed
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+        if os.getppid() != multiprocessing.parent_process().pid:  # it was, while this one started
+            os._exit(1)
     keep_sigterm()
     try:
         _join_world()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -97,6 +98,29 @@ def append_metrics(path: Path, values: dict[str, Any]) -> None:
     whole = before[: before.rfind(b"\n") + 1]
     with atomic_write(path) as temporary:
         temporary.write_bytes(whole + json.dumps(values).encode() + b"\n")
+
+
+def drop_later_epochs(path: Path, epoch: int) -> None:
+    """Takes the last lines of a metrics file out, on rank 0 alone, that are of later epochs.
+
+    A training that goes on after `epoch` writes them again.
+    """
+    if not (distributed.is_main_process() and path.is_file()):
+        return
+    lines = path.read_bytes().splitlines(keepends=True)
+    kept = len(lines)
+    while kept and _epoch_of(lines[kept - 1]) > epoch:
+        kept -= 1
+    if kept < len(lines):
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(b"".join(lines[:kept]))
+
+
+def _epoch_of(line: bytes) -> float:
+    try:
+        return json.loads(line)["epoch"]
+    except (ValueError, KeyError, TypeError):  # the half line of a program that was killed
+        return math.inf
 
 
 def progress(items: Iterable, title: str, total: int, done: int = 0) -> Iterable:

@@ -7,18 +7,21 @@ import json
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import paddle
 
 from utils.system.errors import UserError
 from utils.system.files import atomic_write, open_untrusted
 from utils.system.pickles import RefusedPickle, load_plain
 
+if TYPE_CHECKING:
+    import paddle  # what reads a state's record has no need of it
+
 WEIGHTS, OPTIMIZER, TRAINING = ".pdparams", ".pdopt", ".npz"
 MAX_STATE = 1 << 36
-"""Bytes of a state file, at most."""
+MAX_RECORD = 1 << 26
+"""Bytes of a state file and of its record, at most."""
 _CUT_UP = "UnpackBigParamInfor@@"
 _INTERNAL_NAMES = "StructuredToParameterName@@"
 _RECORD = "record"
@@ -87,6 +90,27 @@ def write_training_state(
                 np.lib.format.write_array(part, np.asanyarray(array), allow_pickle=False)
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """Reads the record of a training state alone, which takes no time.
+
+    Raises a `UserError` where the file is missing, damaged or not a training state.
+    """
+    expected = "a training state"
+    with open_untrusted(path, expected, MAX_STATE) as file, zipfile.ZipFile(file) as archive:
+        member = archive.getinfo(f"{_RECORD}.npy")
+        if member.compress_type or member.file_size > MAX_RECORD:
+            raise ValueError("its record is compressed or too large")
+        with archive.open(member) as part:
+            return _record_of(np.lib.format.read_array(part, allow_pickle=False))
+
+
+def _record_of(array: np.ndarray) -> dict[str, Any]:
+    record = json.loads(array.tobytes())
+    if not isinstance(record, dict):
+        raise ValueError("its record is no JSON object")
+    return record
+
+
 def read_training_state(
     path: Path,
 ) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any], str]:
@@ -111,9 +135,7 @@ def read_training_state(
                     name = member.filename[: -len(".npy")]
                     arrays[name] = np.lib.format.read_array(part, allow_pickle=False)
                     part.read()  # to the end, where the checksum is compared
-        record = json.loads(arrays.pop(_RECORD).tobytes())
-        if not isinstance(record, dict):
-            raise ValueError("its record is no JSON object")
+        record = _record_of(arrays.pop(_RECORD))
         parts: dict[str, dict[str, np.ndarray]] = {}
         for full_name, array in arrays.items():
             part, _, name = full_name.partition("/")

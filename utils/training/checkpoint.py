@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import operator
+import os
+import shlex
+import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,10 +23,11 @@ from utils.system.files import (
     atomic_write,
     check_space,
     check_writable,
+    set_aside,
     sha256_of_file,
     write_text,
 )
-from utils.system.state_files import write_training_state
+from utils.system.state_files import TRAINING, find_state, write_training_state
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +71,10 @@ class CheckpointSaver:
         self._paths, self._settings = paths, settings
         self._network, self._optimizer, self._criterion = network, optimizer, criterion
         self._own_banks = settings["sampling"] == "replicate"
-        self._fresh = not settings["resume"]  # until its first best weights are saved
+        resumed = settings["resume"] and find_state(settings["resume"], TRAINING)
+        goes_on = resumed and os.path.realpath(resumed) == os.path.realpath(paths.last)
+        # What another training has left is set aside when the first of ours is written.
+        self._theirs = set() if goes_on else {paths.last, paths.weights}
         self.newest: Progress | None = None
 
     def prepare(self, settings_as_yaml: str) -> None:
@@ -83,7 +90,7 @@ class CheckpointSaver:
             self._paths.last: weights + slots + banks * _bytes_of(self._criterion),
         }
         check_writable(self._paths.folder, sizes)
-        check_space(sizes)
+        check_space(sizes, replaced=not self._theirs)
         write_text(self._paths.settings, settings_as_yaml)
 
     def save_last(self, progress: Progress) -> None:
@@ -102,6 +109,13 @@ class CheckpointSaver:
             for rank, bank in enumerate(banks):
                 parts[f"bank_{rank}"] = bank
             record = {"progress": asdict(progress), "settings": self._settings}
+            if self._paths.last in self._theirs and self._paths.last.is_file():
+                (aside,) = set_aside(self._paths.last)
+                again = shlex.join(["python", sys.argv[0], "--resume", str(aside)])
+                _log.warning(
+                    f"State of an earlier training: now {aside}; to go on with it: {again}"
+                )
+            self._theirs.discard(self._paths.last)
             write_training_state(self._paths.last, parts, record)
         self.newest = progress
 
@@ -111,8 +125,10 @@ class CheckpointSaver:
             return
         paths = self._paths
         network, optimizer = self._states()
-        if self._fresh:
-            self._set_aside_earlier()
+        if paths.weights in self._theirs and paths.weights.is_file():
+            both = [path for path in (paths.weights, paths.weights_record) if path.is_file()]
+            _log.info(f"Weights of an earlier training: now {set_aside(*both)[0]}")
+        self._theirs.discard(paths.weights)
         for path, state in ((paths.optimizer, optimizer), (paths.weights, network)):
             with atomic_write(path, alone=True) as temporary:
                 paddle.save(state, str(temporary))
@@ -125,17 +141,6 @@ class CheckpointSaver:
         }
         write_text(paths.weights_record, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
         _log.info(f"----- Save BEST model: {paths.weights}")
-
-    def _set_aside_earlier(self) -> None:
-        """An earlier training's best weights are kept, under another name."""
-        self._fresh = False
-        if not self._paths.weights.is_file():
-            return
-        for path in (self._paths.weights_record, self._paths.weights):
-            if path.is_file():
-                earlier = path.with_name(f"earlier_{path.name}")
-                path.replace(earlier)
-        _log.info(f"Weights of an earlier training: now {earlier}")
 
     def _states(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The network's state and the optimizer's; refuses numbers that are not finite."""

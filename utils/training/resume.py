@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,18 +75,27 @@ def resume(
         raise UserError(f"--last-epoch {config.last_epoch}: {path} says {progress.epoch} epochs")
     _compare(saved, settings, config)
     network.set_weights(state, path)
-    assign_strictly(criterion, bank, str(path))
+    same_images = saved["data"].get("train list") == settings["data"]["train list"]
+    shapes = {name: tuple(value.shape) for name, value in criterion.state_dict().items()}
+    same_bank = same_images and shapes == {name: array.shape for name, array in bank.items()}
+    if config.force_resume and not same_bank:
+        _log.warning("The bank begins empty: the saved one is of other images or labels")
+    else:
+        assign_strictly(criterion, bank, str(path))
     _restore_optimizer(optimizer, network, kept, path)
     _log.info(f"----- Resume: Load model, optimizer and state from {path}")
-    if progress.step and samples_per_step(saved) != samples_per_step(settings):
+    _log.info(f"{progress.epoch} of {config.epoch} epochs are done")
+    before, here = samples_per_step(saved), samples_per_step(settings)
+    if progress.step and (before != here or not same_images):
         _log.warning(
             f"Epoch {progress.epoch + 1} begins anew: its {progress.step} steps were of "
-            f"{samples_per_step(saved)} images, now a step has {samples_per_step(settings)}"
+            f"{before} images, now a step has {here}" + ("" if same_images else ", of another list")
         )
         progress = replace(progress, step=0, losses=(), counts=())
     best = config.paths.weights
-    if progress.best_epoch and not best.is_file():
-        _log.warning(f"{best} is not there: the best MAP is sought anew from here")
+    elsewhere = os.path.realpath(path) != os.path.realpath(config.paths.last)
+    if progress.best_epoch and (elsewhere or not best.is_file()):
+        _log.warning(f"{best} is not of this training: the best MAP is sought anew from here")
         progress = replace(progress, best_map=Progress.best_map, best_epoch=0)
     return progress
 

@@ -32,7 +32,8 @@ from utils.lr_scheduler import (
 from utils.optimizer import build_optimizer
 from utils.system import distributed
 from utils.system.errors import EXIT_SIGNAL, Interrupted, signals_handled_by
-from utils.system.logger import append_metrics
+from utils.system.files import locked
+from utils.system.logger import append_metrics, drop_later_epochs
 from utils.system.runtime import check_mixed_precision, has_launcher
 from utils.training.checkpoint import CheckpointSaver, Progress
 from utils.training.evaluator import Evaluator, start_run
@@ -49,6 +50,13 @@ _log = logging.getLogger(__name__)
 
 def train(config: Config) -> int:
     """Trains a network; returns 0, or the status of a training that a signal has stopped."""
+    with contextlib.ExitStack() as held:
+        if distributed.is_main_process():  # for all ranks
+            held.enter_context(locked(config.paths.lock, f"a training of {config.bit} bits"))
+        return _train(config)
+
+
+def _train(config: Config) -> int:
     own_seed = config.seed + (distributed.rank() if config.sampling == "replicate" else 0)
     start_run(config, config.paths.train_log, own_seed)
     if config.amp:
@@ -144,6 +152,8 @@ class Trainer:
             _log.info(f"Nothing to train: {done}, --epoch asks for {self.config.epoch}")
             return 0
         self.saver.prepare(self.config.as_yaml())
+        if self.config.resume:
+            drop_later_epochs(self.paths.epochs, self.progress.epoch)
         begun = self.progress
         with signals_handled_by(self.stop.note):
             with contextlib.suppress(Interrupted):  # in the middle of an evaluation
