@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,19 +129,52 @@ def test_a_search_leaves_table_kept_lines_copy_and_sheet(tmp_path, database, cap
 
 
 @pytest.mark.parametrize(
-    ("origin", "other", "why"),
+    ("other", "why"),
     [
-        ({}, {"weights": "b"}, "weights"),
-        ({}, {"crop": 20}, "transform"),
-        ({}, {"precision": "bf16"}, "precision"),
-        ({"list_sha256": "2"}, {}, "list"),
+        ({"weights": "b"}, "weights"),
+        ({"crop": 20}, "transform"),
+        ({"precision": "bf16"}, "precision"),
     ],
 )
-def test_codes_of_anything_else_are_made_anew(tmp_path, database, capsys, origin, other, why):
+def test_codes_of_anything_else_are_made_anew(tmp_path, database, capsys, other, why):
     ask(database, tmp_path, 0)
     capsys.readouterr()
-    ask(replace(database, origin={**database.origin, **origin}), tmp_path, 0, **other)
+    ask(database, tmp_path, 0, **other)
     assert re.search(rf"encoding 4 images \(.*{why}.* changed", capsys.readouterr().out)
+
+
+def listed(paths):
+    """A database of these files."""
+    labels = np.eye(2, dtype=np.uint8)[np.arange(len(paths)) % 2]
+    return Split("database", ImageFiles(list(map(str, paths)), "list"), labels, {"list": "l"})
+
+
+def test_only_new_and_changed_images_are_encoded_and_every_code_is_of_its_image(
+    tmp_path, database, capsys
+):
+    paths = [Path(database.images.name(index)) for index in range(4)]
+    ask(listed(paths), tmp_path, 0)
+
+    def encodes(paths, query, rows):
+        capsys.readouterr()
+        (answer,) = ask(listed(paths), tmp_path, query)
+        nearest = answer["matches"][0]
+        assert (nearest["distance"], nearest["picture"]) == (0, str(paths[query]))
+        assert json.loads((tmp_path / "codes.json").read_text())["rows"] == rows
+        return re.findall(r"Database codes: (?:encoding )?(\d+)", capsys.readouterr().out)
+
+    assert encodes(paths[::-1], 0, 4) == ["4"], "another order"
+    new = paths[0].with_name("new.png")
+    shutil.copy(paths[2], new)
+    assert encodes([new, *paths], 2, 5) == ["4", "1"], "a new line"
+    assert encodes(paths[1:], 0, 3) == ["3"], "lines fewer"
+    assert encodes(paths, 0, 4) == ["3", "1"]
+    shutil.copy(paths[3], paths[0])
+    assert encodes(paths, 0, 4) == ["3", "1"], "a file replaced"
+    copies = shutil.copytree(paths[0].parent, tmp_path / "elsewhere")
+    assert encodes([copies / path.name for path in paths], 1, 4) == ["0", "4"], "other files"
+    assert encodes([paths[0], *paths], 2, 5) == ["0", "5"], "a line twice"
+    assert encodes([paths[0], *paths], 2, 5) == ["5"]
 
 
 def test_codes_that_no_record_describes_are_set_aside(tmp_path, database, capsys):
@@ -161,8 +196,8 @@ def test_an_image_found_that_cannot_be_read_any_more(tmp_path, database, capsys)
     capsys.readouterr()
     (answer,) = ask(database, output, 3, skip_bad=True)
     said = capsys.readouterr().out
-    assert [match["row"] for match in answer["matches"]] == [0, 3, 1, 2]
-    assert f"Not shown: {gone}: not an image" in said and "Save Matched Pic" not in said
+    assert [match["row"] for match in answer["matches"]] == [3, 1, 2]
+    assert f"Left out: {gone}: not an image" in said
     assert Path(answer["sheet"]).is_file() and not (output / "0.png").exists()
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from utils.codes import check_bit, check_codes, pack_codes
 from utils.system.errors import UserError
-from utils.system.files import atomic_write, open_untrusted, write_text
+from utils.system.files import atomic_write, open_untrusted, write_json
 
 MAX_CODES = 1 << 36
 MAX_RECORD = 1 << 30
@@ -44,12 +44,11 @@ def save_codes(path: str | os.PathLike, codes: np.ndarray, provenance: dict) -> 
     path = Path(path)
     check_codes(codes, str(path))
     record = {**provenance, **_identity(codes)}
-    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
     content = io.BytesIO()  # NumPy's own writing to a file does not say why it failed
     np.save(content, codes, allow_pickle=False)
     with atomic_write(path) as temporary:
         temporary.write_bytes(content.getvalue())
-    write_text(path.with_suffix(".json"), text)
+    write_json(path.with_suffix(".json"), record)
 
 
 def load_codes(path: str | os.PathLike, bit: int | None = None) -> tuple[np.ndarray, dict | None]:

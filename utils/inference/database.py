@@ -1,15 +1,18 @@
-"""Database codes: those kept on disk where they are of these weights and this list, else new."""
+"""Database codes: kept on disk, an image each; only what has changed is encoded anew."""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from utils.codes.storage import load_codes, provenance_differences, save_codes
 from utils.datasets import Split
+from utils.datasets.loader import none_readable
 from utils.inference.encoder import Encoded, Encoder
 from utils.system.errors import UserError
 from utils.system.files import check_writable
@@ -17,69 +20,89 @@ from utils.system.files import check_writable
 _log = logging.getLogger(__name__)
 
 
+def image_keys(split: Split) -> list[str]:
+    """What tells each image from another, or from what it was before: path, size, time of change.
+
+    To be asked for before the images are read: a code never passes for one of a later image.
+    """
+    return list(map(split.images.key, range(len(split))))
+
+
+def record_of(
+    encoder: Encoder, split: Split, keys: Sequence[str], left_out: Iterable[int]
+) -> dict[str, Any]:
+    """The record of a split's codes: list, network, transform, and the images, left out or not."""
+    skipped = {"left_out": sorted(left_out)} if left_out else {}
+    return {**split.origin, **encoder.provenance(), **skipped, "images": list(keys)}
+
+
 def load_or_build(
     path: Path, bit: int, encoder: Encoder, queries: Split, database: Split
 ) -> tuple[Encoded, Encoded]:
     """The codes of queries, and those of a database, kept or new.
 
-    The database is encoded, and its codes written to `path`, where those there are not of it and
-    of the encoder's weights. Kept codes that leave images out are good as long as those cannot be
-    read.
+    Codes at `path` count where they are of the encoder's network and transform, and of the very
+    image. Images without one are encoded, and the file is written anew.
     """
-    kept, why = _load(path, bit, encoder, database)
-    if kept is not None:
-        _log.info(f"Database codes: {len(kept.codes)} read from {path}")
-        return encoder.encode(queries)[0], kept
-    check_writable(path.parent, [path])
-    _log.info(f"Database codes: encoding {len(database.labels)} images ({why})")
-    coded_queries, coded_database = encoder.encode(queries, database)
-    save_codes(path, coded_database.codes, encoder.provenance(database, coded_database.left_out))
-    _log.info(f"Database codes: saved in {path}")
-    return coded_queries, coded_database
+    keys = image_keys(database)
+    kept, skipped, why = _load(path, bit, encoder)
+    left_out = {}
+    for index, key in enumerate(keys):
+        if key in skipped and encoder.options.skip_bad:
+            try:
+                database.images.open(index, encoder.transform.resize.least_side)
+            except UserError as error:
+                left_out[index] = str(error)
+    missing = [i for i, key in enumerate(keys) if key not in kept and i not in left_out]
+    if kept:
+        _log.info(f"Database codes: {len(keys) - len(missing) - len(left_out)} read from {path}")
+    if missing:
+        check_writable(path.parent, [path])
+        _log.info(f"Database codes: encoding {len(missing)} images ({why or 'new or changed'})")
+        subset = database.subset(np.array(missing))
+        coded_queries, new = encoder.encode(queries, subset, even_none=True)
+        left_out.update({missing[place]: problem for place, problem in new.left_out.items()})
+        found = [index for place, index in enumerate(missing) if place not in new.left_out]
+        kept.update(zip([keys[index] for index in found], new.codes))
+    else:
+        (coded_queries,) = encoder.encode(queries, even_none=True)
+    indices = np.setdiff1d(np.arange(len(keys)), sorted(left_out))
+    for split, coded, bad in (
+        (queries, coded_queries.codes, coded_queries.left_out),
+        (database, indices, left_out),
+    ):
+        if not len(coded):
+            raise none_readable(split, bad)
+    codes = np.stack([kept[keys[index]] for index in indices])
+    if missing or list(kept) != list(dict.fromkeys(keys[index] for index in indices)):
+        save_codes(path, codes, record_of(encoder, database, keys, left_out))
+        _log.info(f"Database codes: saved in {path}")
+    return coded_queries, Encoded(codes, database.subset(indices), left_out)
 
 
-def _load(path: Path, bit: int, encoder: Encoder, database: Split) -> tuple[Encoded | None, str]:
-    """The codes kept at `path`, or why they cannot be used."""
+def _load(path: Path, bit: int, encoder: Encoder) -> tuple[dict[str, np.ndarray], set[str], str]:
+    """Codes kept at `path` by image, the images that they leave out, or why none can be used."""
     if not path.is_file():
-        return None, f"{path} is not there yet"
-    provenance = encoder.provenance(database)
+        return {}, set(), f"{path} is not there yet"
     try:
-        codes, found = load_codes(path, bit)
+        codes, record = load_codes(path, bit)
     except UserError as error:
         _set_aside(path)
-        return None, str(error)
-    if found is None:
+        return {}, set(), str(error)
+    if record is None:
         _set_aside(path)
-    differences = provenance_differences(found, provenance)
-    left_out, stale = _still_left_out(found or {}, encoder, database)
-    differences += stale
-    if not differences and len(codes) + len(left_out) != len(database.labels):
-        differences = [f"{path} has {len(codes)} rows"]
+    differences = provenance_differences(record, encoder.provenance())
     if differences:
-        return None, "; ".join(differences)
-    indices = np.setdiff1d(np.arange(len(database)), sorted(left_out))
-    return Encoded(codes, database.subset(indices), left_out), ""
-
-
-def _still_left_out(
-    record: dict, encoder: Encoder, database: Split
-) -> tuple[dict[int, str], list[str]]:
-    """What is wrong with images that kept codes leave out; or why they may not be."""
-    indices = record.get("left_out", [])
-    known = range(len(database))
-    if not isinstance(indices, list) or any(type(i) is not int or i not in known for i in indices):
-        return {}, ["its list of images left out is of another list"]
-    if indices and not encoder.options.skip_bad:
-        return {}, [f"{len(indices)} images are left out, which only --on-bad-image skip allows"]
-    left_out = {}
-    for index in indices:
-        try:
-            database.images.open(index, encoder.transform.resize.least_side)
-        except UserError as error:
-            left_out[index] = str(error)
-        else:
-            return {}, [f"{database.images.name(index)} was left out and can be read now"]
-    return left_out, []
+        return {}, set(), "; ".join(differences)
+    keys, left_out = record.get("images"), record.get("left_out", [])
+    try:
+        skipped = {keys[index] for index in left_out}
+        with_code = [key for index, key in enumerate(keys) if index not in set(left_out)]
+        if len(with_code) == len(codes):
+            return dict(zip(with_code, codes)), skipped, ""
+    except (TypeError, IndexError):
+        pass
+    return {}, set(), "its images are not recorded"
 
 
 def _set_aside(path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,17 +62,22 @@ class Encoder:
         self.options, self.weights = options or LoaderOptions(), weights or {}
         self._batch_size = batch_size
 
-    def encode(self, *splits: Split, stop: engine.StopFlag | None = None) -> list[Encoded]:
+    def encode(
+        self, *splits: Split, stop: engine.StopFlag | None = None, even_none: bool = False
+    ) -> list[Encoded]:
         """Encodes splits, each in its order, with the weights of this moment; all ranks together.
 
         Raises:
-            UserError: an image is missing or damaged; where such are left out: all are.
+            UserError: an image is missing or damaged; where such are left out: all of a split
+                are, unless `even_none`.
             Interrupted: `stop`, asked before each batch, was agreed on.
         """
         encoded = []
         with self.backend:
             for split in splits:
                 encoded.append(self._encode(split, stop))
+                if not (even_none or len(encoded[-1].codes)):
+                    raise none_readable(split, encoded[-1].left_out)
         return encoded
 
     def _encode(self, split: Split, stop: engine.StopFlag | None) -> Encoded:
@@ -83,19 +87,12 @@ class Encoder:
         if len(index) == len(split.labels):
             return Encoded(codes, split, {})
         bad = distributed.merged(batches.bad)
-        if not len(index):
-            raise none_readable(split, bad)
         return Encoded(codes, split.subset(index), bad)
 
-    def provenance(self, split: Split, left_out: Iterable[int] = ()) -> dict[str, Any]:
-        """The record of a split's codes: list, weights, transform, precision, images left out."""
-        return {
-            **split.origin,
-            **self.weights,
-            "transform": str(self.transform),
-            "precision": self.backend.precision,
-            **({"left_out": sorted(left_out)} if left_out else {}),
-        }
+    def provenance(self) -> dict[str, Any]:
+        """What decides, with the image, which code it has: weights, transform, precision."""
+        how = {"transform": str(self.transform), "precision": self.backend.precision}
+        return {**self.weights, **how}
 
 
 def build_backend(

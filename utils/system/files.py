@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import json
 import os
 import platform
 import shutil
@@ -14,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from utils.system.errors import UserError, first_line, reason
 
@@ -93,6 +94,15 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file in UTF-8; see `atomic_write`."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Writes a JSON file, a line a key, since some values are long; see `atomic_write`."""
+    lines = [
+        f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}"
+        for key, value in values.items()
+    ]
+    write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from pathlib import Path
@@ -17,13 +16,14 @@ from utils.config import Config
 from utils.datasets import Split, positions_in_database
 from utils.datasets.loader import BadImageReport
 from utils.engine import StopFlag
+from utils.inference.database import image_keys, record_of
 from utils.inference.encoder import Encoded, Encoder, build_backend
 from utils.metrics import RetrievalMetrics, evaluate_retrieval, mean_average_precision
 from utils.metrics.plots import draw_curves, read_runs
 from utils.metrics.relevance import relevant_share
 from utils.system import distributed
 from utils.system.errors import UserError
-from utils.system.files import check_writable, write_text
+from utils.system.files import check_writable, write_json
 from utils.system.logger import log_to_files
 from utils.system.runtime import choose_device, describe_device
 
@@ -128,6 +128,7 @@ def evaluate(config: Config) -> int:
         config.loader_options(transform),
         weights,
     )
+    keys = image_keys(database)
     begin = time.perf_counter()
     coded_queries, coded_database = encoder.encode(queries, database)
     encoded = time.perf_counter()
@@ -144,7 +145,7 @@ def evaluate(config: Config) -> int:
         exclude=excluded_positions(queries, database, config.exclude_self),
     )
     if distributed.is_main_process():  # the rest is files
-        made_from = encoder.provenance(database, coded_database.left_out)
+        made_from = record_of(encoder, database, keys, coded_database.left_out)
         save_codes(config.paths.database_codes, coded_database.codes, made_from)
         _log.info(f"Database codes: {config.paths.database_codes}")
         protocol = {
@@ -182,10 +183,8 @@ def _write_metrics(
         "versions": {"paddle": paddle.__version__, "numpy": np.__version__},
         "seconds": seconds,
     }
-    # A line a key, since the curves are long.
-    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items()]
     path, figure = config.paths.metrics, config.paths.curves
-    write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
+    write_json(path, record)
     _log.info(f"Metrics: {path}")
     try:
         draw_curves(read_runs(path.parent, config.info.name), figure)
