@@ -23,7 +23,7 @@ def main() -> int:
     queries = open_queries(config)
     choose_device(config.device)
     network = HashNet(config.bit)
-    weights = network.load_weights(config.weights)
+    weights = network.load_weights(config.weights, config.info.name)
     backend = build_backend(network, config.crop_size, config.encoder, config.precision)
     transform = config.transform()
     options = config.loader_options(transform)

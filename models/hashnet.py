@@ -16,9 +16,11 @@ from utils.system.state_files import (
     TRAINING,
     WEIGHTS,
     assign_strictly,
+    data_set_of,
     find_state,
     read_state,
     read_training_state,
+    read_weights_record,
 )
 
 _log = logging.getLogger(__name__)
@@ -72,12 +74,13 @@ class HashNet(nn.Layer):
         """All parameters but the hash layer's."""
         return self.parameters()[:-2]
 
-    def load_weights(self, prefix: str | os.PathLike) -> dict[str, str]:
+    def load_weights(self, prefix: str | os.PathLike, dataset: str | None = None) -> dict[str, str]:
         """Sets trained weights, strictly.
 
         Args:
             prefix: such as `output/weights_64` (best weights) or `output/last_64` (a training
                 state), with or without its ending.
+            dataset: what they will be used on: a warning tells where they are of another one.
 
         Returns:
             The weights' fingerprint: the file's name and its SHA-256, as it was read.
@@ -87,11 +90,15 @@ class HashNet(nn.Layer):
         """
         path = find_state(prefix, WEIGHTS, TRAINING)
         if path.suffix == TRAINING:
-            parts, _, sha256 = read_training_state(path)
+            parts, record, sha256 = read_training_state(path)
             state = parts.get("network", {})
         else:
             state, sha256 = read_state(path, "a file of trained weights")
+            record = read_weights_record(path, sha256)
         self.set_weights(state, path)
+        trained_on = data_set_of(record)
+        if dataset and trained_on not in (dataset, None):
+            _log.warning(f"{path}: weights of the data set {trained_on}, used here on {dataset}")
         _log.info(f"----- Pretrained: Load model state from {path}")
         return {"weights": path.name, "weights_sha256": sha256}
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 
+import paddle
 import pytest
 from helpers import epochs_of, log_of
+from small_network import SmallHashNet, values
 from small_training import train_small
 
 
@@ -44,3 +47,49 @@ def test_queries_that_stand_in_the_database_are_told_and_can_be_left_out(
         assert metrics["protocol"]["exclude_self"] == ("--exclude_self" in flags)
         values.append(metrics["map"])
     assert values[0] > values[1], "two queries that found themselves first no longer do"
+
+
+def another_data_set(small_data, tmp_path):
+    """The same images, called flowers."""
+    folder = shutil.copytree(small_data, tmp_path / "flowers")
+    card = folder / "dataset.yaml"
+    card.write_text(card.read_text().replace("name: drawn", "name: flowers"))
+    return folder
+
+
+@pytest.mark.parametrize("weights", ["weights_8", "last_8"])
+def test_weights_of_another_data_set_are_told_and_its_metrics_kept(
+    small_data, trained_small, tmp_path, weights
+):
+    output = shutil.copytree(trained_small, tmp_path / "output")
+    evaluate = ["--eval", "--pretrained", output / weights]
+    assert train_small(small_data, output, *evaluate) == 0
+    assert "used here on" not in log_of(output, kind="test")
+    before = (output / "test/metrics_8.json").read_bytes()
+    flowers = another_data_set(small_data, tmp_path)
+    assert train_small(flowers, output, *evaluate) == 0
+    log = log_of(output, kind="test")
+    assert re.search(rf"{weights}\.\w+: weights of the data set drawn, used here on flowers", log)
+    assert f"Metrics of the data set drawn: now {output}/test/earlier_metrics_8.json" in log
+    assert (output / "test/earlier_metrics_8.json").read_bytes() == before
+    assert json.loads((output / "test/metrics_8.json").read_text())["dataset"] == "flowers"
+
+
+@pytest.mark.parametrize(("labels", "which"), [([1, 0, 0], "All"), ([0, 0, 0], "No")])
+def test_labels_that_teach_nothing_and_codes_that_say_nothing_are_told(
+    small_data, tmp_path, labels, which
+):
+    folder = shutil.copytree(small_data, tmp_path / "same")
+    lines = [line.split()[0] for line in (folder / "train.txt").read_text().splitlines()]
+    words = " ".join(map(str, labels))
+    (folder / "train.txt").write_text("".join(f"{line} {words}\n" for line in lines))
+    weights = values(SmallHashNet())
+    for array in weights.values():
+        array[:] = 0
+    paddle.save(
+        {n: paddle.to_tensor(a) for n, a in weights.items()}, str(folder / "first.pdparams")
+    )
+    assert train_small(folder, tmp_path / "output", "--learning-rate", "0") == 0
+    before, after = log_of(tmp_path / "output").split("Start training")
+    assert f"{which} pairs of training images are similar: nothing can be learned" in before
+    assert "database: 8 images have only 1 distinct codes" in after

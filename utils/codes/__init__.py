@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 
 from utils.codes.hamming import HammingScanner, as_words, map_blocks, query_groups
 from utils.system.errors import UserError
 
 MAX_BIT = 512
+_log = logging.getLogger(__name__)
+FEW = 4
+"""Distinct codes that are told as too few, where each stands for 8 images or more."""
 
 
 def check_bit(bit: int, where: str = "") -> None:
@@ -86,6 +91,16 @@ def check_same_bit(query_codes: np.ndarray, database_codes: np.ndarray) -> int:
             "encode both with the same weights"
         )
     return query_bit
+
+
+def warn_of_equal_codes(codes: np.ndarray, name: str) -> None:
+    """Warns where packed codes [n, bit / 8] of images, called `name`, are few distinct ones."""
+    distinct = len(np.unique(codes, axis=0))
+    if distinct <= FEW and len(codes) >= 8 * distinct:
+        _log.warning(
+            f"{name}: {len(codes)} images have only {distinct} distinct codes: a search cannot "
+            "tell them apart; a lower --learning-rate, more epochs or ImageNet weights may help"
+        )
 
 
 def hamming_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:

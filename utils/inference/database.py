@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from utils.codes import warn_of_equal_codes
 from utils.codes.storage import load_codes, provenance_differences, save_codes
 from utils.datasets import Split
 from utils.datasets.loader import none_readable
@@ -74,6 +75,7 @@ def load_or_build(
         if not len(coded):
             raise none_readable(split, bad)
     codes = np.stack([kept[keys[index]] for index in indices])
+    warn_of_equal_codes(codes, database.name)
     if missing or list(kept) != list(dict.fromkeys(keys[index] for index in indices)):
         save_codes(path, codes, record_of(encoder, database, keys, left_out))
         _log.info(f"Database codes: saved in {path}")

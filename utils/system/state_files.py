@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from utils.system.errors import UserError
-from utils.system.files import atomic_write, open_untrusted
+from utils.system.files import MAX_TEXT, atomic_write, open_untrusted
 from utils.system.pickles import RefusedPickle, load_plain
 
 if TYPE_CHECKING:
@@ -88,6 +88,24 @@ def write_training_state(
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as part:
                 np.lib.format.write_array(part, np.asanyarray(array), allow_pickle=False)
+
+
+def read_weights_record(path: Path, sha256: str) -> dict[str, Any]:
+    """What a training has written of weights, in the .json beside them; nothing for other bytes."""
+    try:
+        with open_untrusted(path.with_suffix(".json"), "a record of weights", MAX_TEXT) as file:
+            record = json.loads(file.read())
+            return record if record["weights_sha256"] == sha256 else {}
+    except UserError:
+        return {}
+
+
+def data_set_of(record: dict[str, Any]) -> str | None:
+    """The name of the data set of a record, of weights or of a training state, where it has one."""
+    try:
+        return record["settings"]["data"]["data set"]
+    except (KeyError, TypeError):
+        return None
 
 
 def read_record(path: Path) -> dict[str, Any]:

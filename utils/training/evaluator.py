@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import paddle
 
 from models import HashNet
+from utils.codes import warn_of_equal_codes
 from utils.codes.storage import save_codes
 from utils.config import Config
 from utils.datasets import Split, positions_in_database
@@ -19,11 +21,11 @@ from utils.engine import StopFlag
 from utils.inference.database import image_keys, record_of
 from utils.inference.encoder import Encoded, Encoder, build_backend
 from utils.metrics import RetrievalMetrics, evaluate_retrieval, mean_average_precision
-from utils.metrics.plots import draw_curves, read_runs
+from utils.metrics.plots import MAX_METRICS, draw_curves, read_runs
 from utils.metrics.relevance import relevant_share
 from utils.system import distributed
 from utils.system.errors import UserError
-from utils.system.files import check_writable, write_json
+from utils.system.files import check_writable, open_untrusted, set_aside, write_json
 from utils.system.logger import log_to_files
 from utils.system.runtime import choose_device, describe_device
 
@@ -68,6 +70,16 @@ class Evaluator:
         return {"map": value, "left_out": left_out, "evaluation_seconds": seconds}
 
 
+def warn_of_pairs_that_teach_nothing(labels: np.ndarray) -> None:
+    """Warns where all pairs of training images are similar, or none is; labels [n, num_class]."""
+    share = relevant_share(labels, labels, np.arange(len(labels)))
+    if share in (0, 1):
+        _log.warning(
+            f"{'All' if share else 'No'} pairs of training images are similar: nothing can be "
+            "learned; labels must be shared by some images and not by others"
+        )
+
+
 def excluded_positions(queries: Split, database: Split, exclude_self: bool) -> np.ndarray | None:
     """The database position that each query leaves out: [n_q] int64, -1 for none; None: nobody."""
     return positions_in_database(queries, database) if exclude_self else None
@@ -85,9 +97,13 @@ def warn_of_queries_in_database(queries: Split, database: Split, exclude_self: b
 
 
 def report_left_out(bad_images: BadImageReport, *encoded: Encoded) -> dict[str, list[str]]:
-    """Warns of images that have no codes; returns what is wrong with them, by the split's name."""
+    """Warns of images that have no codes; returns what is wrong with them, by the split's name.
+
+    And of codes that say nothing.
+    """
     left_out = {}
     for each in encoded:
+        warn_of_equal_codes(each.codes, each.split.name)
         if each.left_out:
             name, problems = each.split.name, list(each.left_out.values())
             bad_images.warn(problems, f"images of {name} are left out")
@@ -117,7 +133,7 @@ def evaluate(config: Config) -> int:
     start_run(config, config.paths.test_log, config.seed)
     queries, database = config.splits("test", "database")
     network = HashNet(config.bit)
-    weights = network.load_weights(config.weights)
+    weights = network.load_weights(config.weights, config.info.name)
     _log.info(f"test {len(queries.labels)}")
     _log.info(f"database {len(database.labels)}")
     transform = config.transform()
@@ -184,6 +200,7 @@ def _write_metrics(
         "seconds": seconds,
     }
     path, figure = config.paths.metrics, config.paths.curves
+    _keep_those_of_another_data_set(path, figure, config.info.name)
     write_json(path, record)
     _log.info(f"Metrics: {path}")
     try:
@@ -200,3 +217,14 @@ def _write_metrics(
             f"{metrics.queries_without_relevant} queries share a label with no database image; "
             "they count 0"
         )
+
+
+def _keep_those_of_another_data_set(metrics: Path, figure: Path, dataset: str) -> None:
+    try:
+        with open_untrusted(metrics, "an evaluation's metrics", MAX_METRICS) as file:
+            other = json.loads(file.read())["dataset"]
+    except UserError:  # none there, or none that anybody could use
+        return
+    if other != dataset:
+        now = set_aside(*filter(Path.is_file, (metrics, figure)))
+        _log.warning(f"Metrics of the data set {other}: now {now[0]}")

@@ -36,7 +36,11 @@ from utils.system.files import locked
 from utils.system.logger import append_metrics, drop_later_epochs
 from utils.system.runtime import check_mixed_precision, has_launcher
 from utils.training.checkpoint import CheckpointSaver, Progress
-from utils.training.evaluator import Evaluator, start_run
+from utils.training.evaluator import (
+    Evaluator,
+    start_run,
+    warn_of_pairs_that_teach_nothing,
+)
 from utils.training.preemption import StopRequest
 from utils.training.published import describe_recipe, read_published
 from utils.training.resume import resume
@@ -93,6 +97,7 @@ class Trainer:
         _log.info(f"test {len(queries.labels)}")
         _log.info(f"database {len(database.labels)}")
         _log.info(f"----- Total # of train batch: {len(self.batches)}")
+        warn_of_pairs_that_teach_nothing(train_set.labels)
         self.published = read_published(config.info.folder, config.bit)
         self.network = HashNet(config.bit)
         exchange = distributed.ProcessGroup() if is_shared else None
@@ -117,6 +122,7 @@ class Trainer:
             "test list": queries.origin["list_sha256"],
             "database list": database.origin["list_sha256"],
             "resize of the data set": config.info.resize,
+            "data set": config.info.name,
         }
         settings = {**config.settings(), "ranks": ranks, "data": data}
         saved = (settings, self.network, self.optimizer, self.criterion)
