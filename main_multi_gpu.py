@@ -12,7 +12,7 @@ from utils.system.runtime import setup_paddle
 def main() -> int:
     """Reads the settings, starts Paddle, hands over to all ranks."""
     config = parse_config(TRAIN_MULTI_COMMAND)
-    setup_paddle(config.cpu_threads, config.tf32, config.device)
+    setup_paddle(config.cpu_threads, config.tf32, config.device, alone=False)
     from utils.system.launcher import run_on_all_ranks  # imports Paddle, so after its start
 
     if not (config.eval or config.pretrained or config.resume):

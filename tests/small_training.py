@@ -25,7 +25,7 @@ def main() -> int:
     """Reads the settings, starts Paddle, hands over to all ranks."""
     several = "--nprocs" in sys.argv or has_launcher()
     config = parse_config(TRAIN_MULTI_COMMAND if several else TRAIN_COMMAND)
-    setup_paddle(config.cpu_threads)
+    setup_paddle(config.cpu_threads, alone=not several)
     from utils.system.launcher import run_on_all_ranks
 
     processes = config.nprocs if several else 1

@@ -24,7 +24,7 @@ from scripts.prepare.draws import add_draw_flags, draw_stratified, image_list, s
 from scripts.prepare.scan import Scanned, add_workers_flag, scan_files
 from scripts.prepare.summary import some
 from scripts.prepare.writing import DatasetFolder
-from utils.datasets.images import IMAGE_ENDINGS
+from utils.datasets.images import IMAGE_ENDINGS, is_image_name
 from utils.datasets.info import DATA_FOLDER, DatasetInfo
 from utils.system.errors import UserError
 
@@ -68,8 +68,10 @@ def _find_images(root: Path) -> list[str]:
     """The files below the class folders that have an image's ending, as paths below `root`."""
     if not root.is_dir():
         raise UserError(f"{root}: the folder is missing")
-    files = [path for path in root.glob("*/**/*") if path.suffix.lower() in IMAGE_ENDINGS]
-    below = [path.relative_to(root) for path in files if not path.is_dir()]
+    files = [path for path in root.glob("*/**/*") if not path.is_dir()]
+    below = [path.relative_to(root) for path in files if is_image_name(path.name)]
+    if len(below) < len(files):
+        print(f"{len(files) - len(below)} files are passed over, their names are no images'")
     visible = [path for path in below if not any(part.startswith(".") for part in path.parts)]
     classes = {path.parts[0] for path in visible}
     if len(classes) < 2:

@@ -140,7 +140,7 @@ def cut_paths(lists: Mapping[str, ImageList], names: Sequence[str]) -> dict[str,
     A path is kept from the last of its folders that is called one of `names`. Where no path has
     one, the folder that all paths have in common is cut off; where some have, others are an error.
     """
-    parts = {split: [PurePosixPath(p).parts for p in lists[split].paths] for split in lists}
+    parts = {split: list(map(_parts, lists[split].paths)) for split in lists}
     begins = {split: [_begin(path, names) for path in paths] for split, paths in parts.items()}
     if max(map(max, begins.values())) < 0:
         folders = [path[:-1] for paths in parts.values() for path in paths]
@@ -160,6 +160,11 @@ def cut_paths(lists: Mapping[str, ImageList], names: Sequence[str]) -> dict[str,
         kept = ["/".join(path[begin:]) for path, begin in zip(parts[split], begins[split])]
         cut[split] = replace(images, paths=tuple(kept))
     return cut
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    """A path's parts; one without / is Windows's where it has \\."""
+    return PurePosixPath(path if "/" in path else path.replace("\\", "/")).parts
 
 
 def _begin(path: tuple[str, ...], names: Sequence[str]) -> int:

@@ -135,7 +135,6 @@ def test_a_wrong_command_line_is_told_in_one_line(arguments, message):
     [
         ("bitt: 64\n", "unknown key 'bitt'; did you mean 'bit'"),
         ("xyzzy: 1\n", "unknown key 'xyzzy'; known keys: .*bit"),
-        ("img: a.jpg\n", "unknown key 'img'"),
         ("bit: true\n", "bit: expected int, found True"),
         ("bit:\n", "bit: expected int, found None"),
         ("momentum: much\n", "momentum: expected float, found 'much'"),
@@ -221,3 +220,14 @@ def test_help_and_mistakes_are_answered_without_importing_paddle(run, script, re
     mistaken = run("-c", probe, script, "--bit", "0", "--img", "a.jpg")
     assert mistaken.stdout.endswith("status 2 False\n")
     assert mistaken.stderr.startswith("error: ") and mistaken.stderr.count("\n") == 1
+
+
+def test_settings_of_another_command_are_passed_over_and_a_misspelt_flag_is_guessed(settings):
+    saved = settings({"bit": 32, "backbone_weights": "none", "epoch": 3, "img": "a.jpg"})
+    check(train("--config", saved), bit=32, epoch=3)
+    check(parse_config(PREDICT_COMMAND, ["--config", str(saved)]), bit=32, img=("a.jpg",))
+    for words, near in (["--epochs", "3"], "--epoch"), (["--learning_rates=1"], "--learning-rate"):
+        with pytest.raises(
+            UserError, match=rf"unknown flag {words[0][:6]}.*; did you mean {near}\?"
+        ):
+            train(*words)

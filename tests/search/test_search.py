@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from dataclasses import replace
@@ -213,3 +214,44 @@ def test_frames_on_the_sheet_tell_relevance(count):
         assert there == (known in relevant or known is None)  # the query's own frame is grey
     assert (pixels[:GAP] == 255).all() and (pixels[-GAP:] == 255).all()
     assert (pixels[:, -GAP:] == 255).all(), "a tile sticks out of the sheet"
+
+
+ODD_NAMES = ["a\nb", "\x1b[31mred", "图片", "ж" * 80, os.fsdecode(b"\xff\xfe")]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_names_that_no_terminal_and_no_sheet_could_bear(tmp_path, database, capsys, name):
+    image = tmp_path / f"{name}.png"
+    try:
+        shutil.copy(database.images.name(0), image)
+    except (OSError, UnicodeError):
+        pytest.skip("this system knows no such names")
+    found = listed([image, *map(database.images.name, range(3))])
+    (answer,) = ask(found, tmp_path / "output", 0)
+    said = capsys.readouterr().out
+    assert answer["matches"][0]["picture"] == str(image)
+    assert Image.open(answer["sheet"]).format == "JPEG" and "?" not in answer["sheet"]
+    assert all(line.isprintable() for line in said.splitlines())
+    assert "Contact sheet: " in said.splitlines()[-1]
+
+
+def test_more_matches_than_a_sheet_holds(tmp_path, database, capsys):
+    many = listed([database.images.name(0)] * 900)
+    log_to_console(json=False)
+    transform = build_transform("short_side", 30, 24)
+    encoder = Encoder(Reds("fp32"), transform, 64, LoaderOptions(), {"weights_sha256": "a"})
+    config = replace(Config(), bit=8, topk=900, save_path=str(tmp_path))
+    queries = unlisted_images([Path(database.images.name(0))], "--img")
+    (answer,) = run_search(config, encoder, queries, many, many, tmp_path / "codes.npy")
+    assert len(answer["matches"]) == 900
+    assert max(Image.open(answer["sheet"]).size) < 1 << 16
+
+
+def test_files_that_are_no_images_are_counted(tmp_path, database, caplog):
+    folder = Path(database.images.name(0)).parent
+    for name in ("._0.png", "notes.txt", "5.jfif"):
+        (folder / name).write_bytes(b"")
+    with caplog.at_level("INFO"):
+        found = find_images([str(folder)])
+    assert [path.name for path in found] == ["0.png", "1.png", "2.png", "3.png", "5.jfif"]
+    assert "2 files are passed over" in caplog.text

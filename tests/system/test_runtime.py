@@ -11,6 +11,7 @@ from helpers import run_script
 from utils.inference import predictor
 from utils.inference.encoder import build_backend
 from utils.system import launcher, runtime
+from utils.system.errors import UserError
 from utils.system.runtime import cores_for_each, describe_device, precision_on, setup_paddle
 
 SHOW = (
@@ -129,3 +130,13 @@ def test_under_a_launcher_the_cpu_takes_gloo_whatever_paddle_is_installed(
     assert launcher.run_on_all_ranks(len, "four", 0, device) == 4
     assert joined == [backend]
     runtime.os.environ.pop("PADDLE_DISTRI_BACKEND", None)
+
+
+def test_what_a_launcher_has_left_counts_for_several_processes_alone(monkeypatch):
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
+    monkeypatch.setenv("PADDLE_TRAINER_ID", "x")
+    with pytest.raises(UserError, match="PADDLE_TRAINER_ID='x': left over from a launcher"):
+        setup_paddle(alone=False)
+    setup_paddle()
+    assert "PADDLE_TRAINERS_NUM" not in runtime.os.environ
+    assert not runtime.has_launcher()

@@ -101,6 +101,10 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args([_with_hyphens(a) for a in args], namespace)
 
     def error(self, message: str):
+        flag = message.partition("unrecognized arguments: ")[2].split("=")[0].split(" ")[0]
+        near = difflib.get_close_matches(flag, self._option_string_actions, n=1)
+        if flag and near:
+            raise UserError(f"unknown flag {flag}; did you mean {near[0]}?")
         raise UserError(f"{message} ({self.prog} --help lists the flags)")
 
 
@@ -197,6 +201,8 @@ def _read_settings(path: Path, command: Command) -> dict[str, Any]:
     settings = {}
     for key, value in read_yaml_mapping(path, "a YAML file of settings").items():
         name = key.replace("-", "_") if isinstance(key, str) else ""
+        if name in _OPTIONS and name not in known:  # another command's, such as a training's
+            continue
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(known)}"

@@ -21,8 +21,11 @@ MAX_FILE = 1 << 30
 """Bytes of an image file, at most."""
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
 """What is decoded. EPS is not, for one: Pillow would start another program on it."""
-IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
-"""What tells images from other files of a folder."""
+IMAGE_ENDINGS = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
+    *(".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".heic", ".heif"),
+}
+"""What tells images from other files of a folder; HEIC is named as what cannot be decoded."""
 
 # Of notes that a camera wrote wrongly and the like; what is wrong with the pixels is an error.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -74,6 +77,11 @@ def open_image(path: str | os.PathLike, where: str = "", least_side: int = 0) ->
 def _formats() -> tuple[str, ...]:
     Image.init()
     return tuple(filter(Image.OPEN.__contains__, FORMATS))
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file's name is an image's; hidden files, such as macOS's ._x.jpg, are none."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_ENDINGS
 
 
 class ImageFiles:

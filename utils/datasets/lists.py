@@ -94,7 +94,7 @@ def _lines_of(content: bytes, path: Path) -> list[str]:
     try:
         if b"\0" in content:  # no path can hold one: it is told as a byte that is no text
             content = content.replace(b"\0", b"\xff")
-        return content.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UserError(f"{path}, line {line}: not UTF-8 text") from error

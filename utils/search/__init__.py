@@ -17,16 +17,18 @@ from PIL import Image, ImageShow
 from utils.codes import nearest
 from utils.config import Config
 from utils.datasets import Split, unlisted_images
-from utils.datasets.images import IMAGE_ENDINGS
+from utils.datasets.images import is_image_name
 from utils.datasets.info import in_repository
 from utils.inference.database import load_or_build
 from utils.inference.encoder import Encoder
-from utils.search.contact_sheet import draw_contact_sheet
-from utils.system.errors import UserError
+from utils.search.contact_sheet import MOST_IMAGES, draw_contact_sheet
+from utils.system.errors import UserError, printable
 from utils.system.files import atomic_write, check_writable
 
 EXAMPLE = "datasets/coco_lite/val2014/COCO_val2014_000000000161.jpg"
 """The query where none is named."""
+MAX_STEM = 50
+"""Characters of a query's name in that of its sheet: a system takes 255 bytes for a name."""
 BLANK = Image.new("RGB", (1, 1), (128, 128, 128))
 _SHARES = {True: "shares a label", False: "shares none", None: ""}
 _log = logging.getLogger(__name__)
@@ -67,11 +69,14 @@ def find_images(names: Sequence[str]) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, names):
         if os.path.isdir(path):  # Path.is_dir raises where a name is too long
-            inside = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_ENDINGS]
-            inside = sorted(p for p in inside if p.is_file())
+            files = [p for p in path.iterdir() if p.is_file()]
+            inside = [p for p in files if is_image_name(p.name)]
             if not inside:
                 raise UserError(f"{path}: the folder holds no image")
-            found += inside
+            if len(files) > len(inside):
+                passed = len(files) - len(inside)
+                _log.info(f"{path}: {passed} files are passed over, their names are no images'")
+            found += sorted(inside)
         elif os.path.exists(path):
             found.append(path)
         else:
@@ -147,7 +152,8 @@ def run_search(
     folder, documents = Path(config.save_path), []
     for number, (path, matches) in enumerate(zip(paths, results)):
         number_in_name = f"{number + 1}_" if len(paths) > 1 else ""  # two may have the same name
-        sheet = folder / f"search_{number_in_name}{path.stem}.jpg"
+        stem = printable(path.stem).replace("\\", "_")[:MAX_STEM]
+        sheet = folder / f"search_{number_in_name}{stem}.jpg"
         _tell(path, matches)
         images = _open_matches(matches, database, encoder.options.skip_bad)
         _save_sheet(sheet, queries.images.open(number), path.name, matches, images)
@@ -172,9 +178,9 @@ def _tell(query: Path, matches: Sequence[Match]) -> None:
 
 
 def _open_matches(matches: Sequence[Match], database: Split, skip_bad: bool) -> list[Image.Image]:
-    """The images found; where bad ones are passed over, `BLANK` for one that cannot be read."""
+    """The images that a sheet shows; where bad ones are passed over, `BLANK` for one of them."""
     images = []
-    for match in matches:
+    for match in matches[:MOST_IMAGES]:
         try:
             images.append(database.images.open(match.index))
         except UserError as error:

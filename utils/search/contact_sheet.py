@@ -6,11 +6,15 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from utils.system.errors import printable
+
 TILE = 180
 FRAME = 6
 CAPTION = 20
 GAP = 10
 COLUMNS = 5
+MOST_IMAGES = 200
+"""On a sheet: more would be more than people look at, and than a JPEG file can hold."""
 PAPER, INK = (255, 255, 255), (40, 40, 40)
 FRAME_COLOURS = {True: (34, 139, 34), False: (200, 30, 30), None: (200, 200, 200)}
 """Green: shares a label with the query; red: does not; grey: not known."""
@@ -58,7 +62,7 @@ def _paste(
     image = ImageOps.fit(image, (inner, inner), Image.BILINEAR)
     sheet.paste(image, (x + FRAME, y + FRAME))
     font = ImageFont.load_default()
-    caption = caption.encode("latin-1", "replace").decode("latin-1")  # what every font has
+    caption = printable(caption).encode("latin-1", "backslashreplace").decode("latin-1")
     while draw.textlength(caption, font=font) > side:
         caption = caption[:-4] + "..."
     draw.text((x, y + side + 3), caption, fill=INK, font=font)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import reprlib
 import signal
 import sys
@@ -41,9 +43,14 @@ def reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
+def printable(text: str) -> str:
+    """Text that a terminal shows as it is; line ends and other such characters as escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def one_line(text: str) -> str:
-    """Text as one line that a terminal shows as it is; unprintable characters come as escapes."""
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    """Printable text, cut off where it is too long for a message."""
+    shown = printable(text)
     return shown if len(shown) <= MAX_LINE else f"{shown[: MAX_LINE - 1]}…"
 
 
@@ -89,9 +96,17 @@ def run_command(command: Callable[[], int | None]) -> int:
         came.append(number)
         raise_signal(came[0])
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a console need not know every character
+            stream.reconfigure(errors="backslashreplace")
     try:
         with signals_handled_by(leave):
-            return command() or 0
+            status = command() or 0
+            sys.stdout.flush()
+            return status
+    except BrokenPipeError:  # whoever read our output has seen enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_SIGNAL + signal.SIGPIPE
     except (Exception, KeyboardInterrupt, Terminated) as error:
         # After a signal, whatever was raised: on its way through libraries it may become another.
         signals = {KeyboardInterrupt: signal.SIGINT, Terminated: signal.SIGTERM}
@@ -99,7 +114,7 @@ def run_command(command: Callable[[], int | None]) -> int:
         if number:
             print("interrupted; what was saved before is intact", file=sys.stderr)
             return EXIT_SIGNAL + number
-        if isinstance(error, UserError):
+        if isinstance(error, (UserError, OSError)):  # the latter such as a console on a full disk
             print(f"error: {one_line(str(error))}", file=sys.stderr)
             return EXIT_USER_ERROR
         raise

@@ -93,7 +93,7 @@ def _flush(path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Writes a text file in UTF-8; see `atomic_write`."""
     with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

@@ -16,10 +16,17 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from utils.system import distributed
-from utils.system.errors import UserError, reason
+from utils.system.errors import UserError, printable, reason
 from utils.system.files import atomic_write
 
 _PACKAGES = ("utils", "models")
+
+
+class _OneLine(logging.Formatter):
+    """A record a line: names of files may hold line ends, or what a terminal would obey."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 class _Console(logging.Handler):
@@ -70,14 +77,14 @@ def log_to_files(path: Path) -> None:
 def _log_file(path: Path) -> logging.Handler:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return _LogFile(path, encoding="utf-8")
+        return _LogFile(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise _not_written(path, error) from error
 
 
 def _use(handlers: list[logging.Handler], line: str) -> None:
     for handler in handlers:
-        handler.setFormatter(logging.Formatter(line, "%Y-%m-%d %H:%M:%S"))
+        handler.setFormatter(_OneLine(line, "%Y-%m-%d %H:%M:%S"))
     for package in _PACKAGES:
         logger = logging.getLogger(package)
         logger.setLevel(logging.INFO)

@@ -14,13 +14,16 @@ from pathlib import Path
 
 from utils.system.errors import UserError
 
+_OF_LAUNCHER = ("PADDLE_TRAINER_ID", "PADDLE_TRAINERS_NUM", "PADDLE_LOCAL_SIZE")
 _threads_given = False
 """Whether the user has said how many threads compute."""
 _TF32 = "NVIDIA_TF32_OVERRIDE"
 """NVIDIA's libraries read it at their start; at 0 they never use TensorFloat-32."""
 
 
-def setup_paddle(cpu_threads: int = 0, tf32: bool = False, device: str = "auto") -> None:
+def setup_paddle(
+    cpu_threads: int = 0, tf32: bool = False, device: str = "auto", alone: bool = True
+) -> None:
     """Imports Paddle with its CPU maths set up; call it before anything else imports Paddle.
 
     Paddle reads these settings once: it uses 1 thread unless OMP_NUM_THREADS is set, and the MKL
@@ -31,6 +34,7 @@ def setup_paddle(cpu_threads: int = 0, tf32: bool = False, device: str = "auto")
         cpu_threads: threads for CPU maths; 0: OMP_NUM_THREADS where set, else all cores, shared
             among the processes of this machine.
         device: 'cpu' or another; Paddle's warnings are shown where it may be a GPU.
+        alone: this command is one process, whatever a launcher has left in the environment.
         tf32: GPUs may round the inputs of products to 10 bits; else float32 is float32 on each.
     """
     if tf32:
@@ -38,6 +42,11 @@ def setup_paddle(cpu_threads: int = 0, tf32: bool = False, device: str = "auto")
     else:
         os.environ[_TF32] = "0"
     global _threads_given
+    if not alone:
+        has_launcher()  # tells of what is no number
+    elif multiprocessing.parent_process() is None:
+        for name in _OF_LAUNCHER:
+            os.environ.pop(name, None)
     _threads_given = bool(cpu_threads or "OMP_NUM_THREADS" in os.environ)
     if cpu_threads:
         os.environ["OMP_NUM_THREADS"] = str(cpu_threads)
@@ -97,9 +106,17 @@ def cores_for_each(processes: int = 0) -> int:
 
 
 def has_launcher() -> bool:
-    """Whether `python -m paddle.distributed.launch` has started this process."""
-    started_here = multiprocessing.parent_process() is not None  # it has the same variables
-    return not started_here and {"PADDLE_TRAINER_ID", "PADDLE_TRAINERS_NUM"} <= os.environ.keys()
+    """Whether `python -m paddle.distributed.launch` has started this process.
+
+    Raises a `UserError` where its variables are there, but no numbers.
+    """
+    if multiprocessing.parent_process() is not None:  # started here, with the same variables
+        return False
+    found = {name: os.environ[name] for name in _OF_LAUNCHER if name in os.environ}
+    for name, value in found.items():
+        if not value.isdecimal():
+            raise UserError(f"{name}={value!r}: left over from a launcher? expected a number")
+    return {"PADDLE_TRAINER_ID", "PADDLE_TRAINERS_NUM"} <= found.keys()
 
 
 def usable_gpus() -> int:
