@@ -68,7 +68,7 @@ def draw_split(
     order = np.random.default_rng(seed).permutation(len(images))
     test, chosen = order[:queries], order[queries : queries + train]
     rest = order[queries:] if protocol == "paper" else np.setdiff1d(order, chosen)
-    return _take(images, {"train": chosen, "test": test, "database": rest})
+    return take(images, {"train": chosen, "test": test, "database": rest})
 
 
 def draw_stratified(
@@ -89,10 +89,10 @@ def draw_stratified(
         drawn["test"].append(test)
         drawn["database"].append(rest)
         drawn["train"].append(rest[: max(round(train * len(rest)), 1)])
-    return _take(images, {name: np.concatenate(parts) for name, parts in drawn.items()})
+    return take(images, {name: np.concatenate(parts) for name, parts in drawn.items()})
 
 
-def _take(images: ImageList, drawn: Mapping[str, np.ndarray]) -> dict[str, ImageList]:
+def take(images: ImageList, drawn: Mapping[str, np.ndarray]) -> dict[str, ImageList]:
     """The drawn images of each list, in the order in which they stand in `images`."""
     return {
         name: image_list(images.source, [images.paths[i] for i in chosen], images.labels[chosen])

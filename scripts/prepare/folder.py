@@ -4,6 +4,8 @@
 
 Every image below a class's folder belongs to that class. A tenth of each class becomes queries
 (--queries), the rest is the database, all of which is trained on unless --train asks for less.
+Where the sub-folders are train, val or test, and the classes below them, nothing is drawn: test (or
+val, where there is none) are the queries, train is trained on, all but the queries the database.
 dataset.yaml names the image folder where it is; nothing is copied. Files that cannot be decoded,
 and files of the same bytes as another, are left out and named.
 
@@ -20,13 +22,17 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.prepare.draws import add_draw_flags, draw_stratified, image_list, share
+from scripts.prepare.draws import add_draw_flags, draw_stratified, image_list, share, take
 from scripts.prepare.scan import Scanned, add_workers_flag, scan_files
 from scripts.prepare.summary import some
 from scripts.prepare.writing import DatasetFolder
 from utils.datasets.images import IMAGE_ENDINGS, is_image_name
 from utils.datasets.info import DATA_FOLDER, DatasetInfo
+from utils.datasets.lists import ImageList
 from utils.system.errors import UserError
+
+HELD_OUT = ("test", "val", "valid", "validation")
+"""Folders that are splits and no classes, beside train; the first that is there has the queries."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,24 +50,45 @@ def run(arguments: argparse.Namespace) -> None:
     found = _find_images(root)
     scanned = scan_files([str(root / path) for path in found], arguments.workers)
     paths = _usable(root, found, scanned)
-    folders = [path.split("/")[0] for path in paths]
+    is_split = {path.split("/")[0] for path in found} <= {"train", *HELD_OUT}
+    folders = [path.split("/")[is_split] for path in paths]
     classes = sorted(set(folders))
     if len(classes) < 2:
         raise UserError(f"{root}: only the class {classes[0]} has images that can be decoded")
     labels = np.eye(len(classes), dtype=np.uint8)[[classes.index(name) for name in folders]]
     images = image_list(str(root), paths, labels)
-    lists = draw_stratified(images, queries, train, arguments.seed)
+    lists = (
+        _as_split(images) if is_split else draw_stratified(images, queries, train, arguments.seed)
+    )
     if not len(lists["test"]):
         raise UserError(f"{root}: no class has two images; one would be the query, one is found")
     print(f"{len(classes)} classes: {some(classes)}")
+    drawn = (
+        f"drawn with seed {arguments.seed}: {queries} of each class are queries, {train} of the "
+        "others are trained on"
+    )
     provenance = (
-        f"{len(paths)} images in {len(classes)} folders, drawn with seed {arguments.seed} by "
-        f"scripts/prepare_data.py folder: {queries} of each class are queries, "
-        f"{train} of the others are trained on."
+        f"{len(paths)} images of {len(classes)} classes, listed by scripts/prepare_data.py folder, "
+        f"{'split as their folders are' if is_split else drawn}."
     )
     info = DatasetInfo(name, folder.path, len(classes), topK=-1, data_path="")
     info = replace(info, classes=tuple(classes), provenance=provenance)
     folder.write(info, lists, root)
+
+
+def _as_split(images: ImageList) -> dict[str, ImageList]:
+    """The lists of images whose first folders are train, val or test."""
+    first = np.array([path.split("/")[0] for path in images.paths])
+    held_out = [name for name in HELD_OUT if name in first]
+    if "train" not in first or not held_out or any(p.count("/") < 2 for p in images.paths):
+        raise UserError(
+            f"{images.source}: expected the folders train, and val or test, and in each of them a "
+            "folder a class"
+        )
+    queries = first == held_out[0]
+    rows = {"train": first == "train", "test": queries, "database": ~queries}
+    print(f"queries: {held_out[0]}/; trained on: train/; database: all but the queries")
+    return take(images, {name: np.flatnonzero(chosen) for name, chosen in rows.items()})
 
 
 def _find_images(root: Path) -> list[str]:

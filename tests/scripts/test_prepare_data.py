@@ -245,6 +245,27 @@ def test_own_images_become_a_data_set_and_train(own_images, tmp_path):
     assert "train_set 7" in told and "Best MAP(e1)" in told
 
 
+def test_folders_called_train_val_and_test_are_splits_and_no_classes(tmp_path, capsys):
+    root, seed = tmp_path / "photos", iter(range(99))
+    for split in ("train", "val", "test"):
+        for name in ("cat", "dog"):
+            (root / split / name).mkdir(parents=True)
+            for number in range(2):
+                drawn_image(70, 66, next(seed)).save(root / split / name / f"{number}.png")
+    prepare("folder", root, "--out", tmp_path / "out")
+    lists = lists_of(tmp_path / "out", 2)
+    assert sizes(lists) == {"train": 4, "test": 4, "database": 8}
+    assert lists["test"] == {
+        f"test/{c}/{i}.png": (c == "dog",) for c in ("cat", "dog") for i in (0, 1)
+    }
+    assert all(path.startswith("train/") for path in lists["train"])
+    assert read_dataset_info(str(tmp_path / "out")).classes == ("cat", "dog")
+    assert "queries: test/; trained on: train/" in capsys.readouterr().out
+    (root / "train/cat/0.png").rename(root / "train/0.png")
+    with pytest.raises(UserError, match="in each of them a folder a class"):
+        prepare("folder", root, "--out", tmp_path / "other")
+
+
 def test_with_force_dataset_yaml_names_new_classes_too(own_images, tmp_path):
     out = tmp_path / "set"
     prepare("folder", own_images, "--out", out)
