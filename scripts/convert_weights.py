@@ -3,33 +3,107 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import sys
+import zipfile
 from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from utils.config.parser import Parser  # noqa: E402
-from utils.system.errors import UserError, run_command  # noqa: E402
+from utils.system.errors import run_command  # noqa: E402
 from utils.system.files import atomic_write, open_untrusted  # noqa: E402
+from utils.system.pickles import RefusedPickle, load_plain  # noqa: E402
 from utils.system.runtime import setup_paddle  # noqa: E402
 
 MAX_WEIGHTS = 1 << 32
 """Bytes of a weights file, at most; torchvision's has 244 MB."""
 
 
-def read_torch_weights(path: Path) -> dict:
-    """Reads a `.pth` state dict as NumPy arrays; nothing but weights is unpickled."""
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise UserError(
-            "this conversion needs PyTorch, once: pip install torch (the CPU build will do)"
-        ) from error
+_KINDS = {
+    f"torch.{name}Storage": dtype
+    for name, dtype in (("Float", "<f4"), ("Half", "<f2"), ("Double", "<f8"), ("Long", "<i8"))
+}
+_LEGACY_HEAD = 3
+"""Pickles before that of the weights in PyTorch's older format: a number, a version, the system."""
+
+
+def read_torch_weights(path: Path) -> dict[str, np.ndarray]:
+    """Reads a `.pth` file as arrays, without PyTorch; nothing in it is run.
+
+    A checkpoint may hold the weights under `state_dict` or `model`, and their names may begin with
+    `module.`, as `torch.nn.DataParallel` has them.
+    """
     hint = "expected torchvision's AlexNet, alexnet-owt-*.pth"
     with open_untrusted(path, "a PyTorch state dict", MAX_WEIGHTS, hint) as file:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-        return {name: tensor.float().numpy() for name, tensor in state.items()}
+        is_zip = file.read(2) == b"PK"
+        file.seek(0)
+        state = _read_zip(file) if is_zip else _read_legacy(file)
+        for name in ("state_dict", "model"):
+            state = state.get(name, state)
+        if not all(isinstance(array, np.ndarray) for array in state.values()):
+            raise ValueError("it holds more than tensors")
+        for name, array in state.items():
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} has numbers that are not finite")
+        return {name.removeprefix("module."): array for name, array in state.items()}
+
+
+def _read_zip(file: BinaryIO) -> dict:
+    """PyTorch's format since 1.6: an archive of a pickle and the tensors' bytes."""
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        size = sum(member.file_size for member in members)
+        if any(m.compress_type for m in members) or size > os.fstat(file.fileno()).st_size:
+            raise ValueError("its parts are compressed or overlap")
+        (program,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
+        folder = program[: -len("data.pkl")]
+
+        def storage(key: tuple) -> np.ndarray:
+            _, dtype, number, *_ = key
+            return np.frombuffer(archive.read(f"{folder}data/{number}"), dtype)
+
+        return load_plain(archive.read(program), _CALLED, storage)
+
+
+def _read_legacy(file: BinaryIO) -> dict:
+    """The format before: pickles one after the other, then the tensors' bytes."""
+    left, storages = os.fstat(file.fileno()).st_size, {}
+
+    def storage(key: tuple) -> np.ndarray:
+        nonlocal left
+        _, dtype, number, _, count, *_ = key
+        if number not in storages:
+            left -= count * np.dtype(dtype).itemsize
+            if left < 0:
+                raise RefusedPickle("claims more numbers than it has")
+            storages[number] = np.empty(count, dtype)  # filled below
+        return storages[number]
+
+    for _ in range(_LEGACY_HEAD):
+        load_plain(file)
+    state = load_plain(file, _CALLED, storage)
+    for number in load_plain(file):
+        array = storages[number]
+        if int.from_bytes(file.read(8), "little") != array.size:
+            raise ValueError("the numbers behind its pickles are not those that it names")
+        array[:] = np.frombuffer(file.read(array.nbytes), array.dtype, array.size)
+    return state
+
+
+def _tensor(storage: np.ndarray, offset: int, size: tuple, stride: tuple, *_: Any) -> np.ndarray:
+    steps = np.cumprod((1, *size[:0:-1]))[::-1]
+    if tuple(stride) != tuple(steps.tolist()) and len(size):
+        raise RefusedPickle("holds a tensor whose numbers do not stand in order")
+    return storage[offset : offset + math.prod(size)].reshape(size)
+
+
+_CALLED = {**_KINDS, "torch._utils._rebuild_tensor_v2": _tensor}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -47,9 +121,13 @@ def main() -> None:
     setup_paddle()
     import paddle
 
-    from models.pretrained import from_torchvision
+    from models import HashNet
+    from models.pretrained import HASH_LAYER, from_classifier_names, from_torchvision
+    from utils.system.state_files import assign_strictly
 
     state = from_torchvision(read_torch_weights(arguments.source))
+    source, fits = str(arguments.source), from_classifier_names(state)
+    assign_strictly(HashNet(bit=16), fits, source, partial=(HASH_LAYER,))
     with atomic_write(arguments.output) as temporary:
         paddle.save(state, str(temporary))
     print(f"{len(state)} arrays of {arguments.source} written to {arguments.output}")

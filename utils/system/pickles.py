@@ -6,9 +6,11 @@ that files of arrays have are followed, and what they call is replaced by functi
 
 from __future__ import annotations
 
+import os
 import pickletools
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -74,10 +76,19 @@ _TAKES |= {"TUPLE2": 2, "SETITEM": 2, "STACK_GLOBAL": 2, "REDUCE": 2, "BUILD": 2
 """How many values an instruction takes off the stack; None: all since the last mark."""
 
 
-def load_plain(content: bytes) -> Any:
+def load_plain(
+    content: bytes | BinaryIO,
+    called: dict[str, Any] | None = None,
+    load_outside: Callable[[Any], Any] | None = None,
+) -> Any:
     """Reads a pickle of arrays, numbers, text, bytes, dicts, lists and tuples, of protocol 2 to 5.
 
     Time and memory are linear in its size. Text of Python 2 is read as latin1.
+
+    Args:
+        content: the bytes, or a file that is read to the pickle's end.
+        called: by name, what else stands for what the pickle calls.
+        load_outside: the id of what a file keeps outside of its pickle → that.
 
     Raises:
         RefusedPickle: it asks for anything else; nothing of it was called.
@@ -86,7 +97,8 @@ def load_plain(content: bytes) -> Any:
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[int, Any] = {}
-    repeated = 0
+    repeated, known = 0, {**_CALLED, **(called or {})}
+    size = len(content) if isinstance(content, bytes) else os.fstat(content.fileno()).st_size
     for opcode, argument, _ in pickletools.genops(content):
         name, taken = opcode.name, []
         if name in _TAKES:
@@ -111,25 +123,28 @@ def load_plain(content: bytes) -> Any:
         elif name in ("BINGET", "LONG_BINGET"):
             value = memo[argument]
             repeated += len(value) if isinstance(value, (str, bytes)) else 0
-            if isinstance(value, _IN_ONE_PLACE) or repeated > 4 * len(content):
+            if isinstance(value, _IN_ONE_PLACE) or repeated > 4 * size:
                 raise RefusedPickle("has a list, an array or long text in many places")
             stack.append(value)
         elif "GLOBAL" in name:
-            stack.append(_replacement(argument or " ".join(taken)))
+            stack.append(_replacement(argument or " ".join(taken), known))
+        elif name == "BINPERSID" and load_outside:
+            stack.append(load_outside(stack.pop()))
         elif name == "REDUCE":
             stack.append(taken[0](*taken[1]))
         elif name == "BUILD":
-            stack.append(taken[0].build(*taken[1]))
+            is_dict = isinstance(taken[0], dict)  # what it carries beside its items is no weight
+            stack.append(taken[0] if is_dict else taken[0].build(*taken[1]))
         elif name not in ("PROTO", "FRAME", "STOP"):
             raise RefusedPickle(f"has {name} as no file of arrays has it")
     (value,) = stack
     return value
 
 
-def _replacement(name: str) -> Any:
+def _replacement(name: str, called: dict[str, Any]) -> Any:
     name = name.replace(" ", ".")
     # Python 2 and NumPy 1 and 2 call their modules differently.
     known = re.sub(r"^numpy\._?core\.", "numpy.", name).replace("__builtin__", "builtins")
-    if known not in _CALLED:
+    if known not in called:
         raise RefusedPickle(f"asks for {name}, which may do harm; arrays need it not")
-    return _CALLED[known]
+    return called[known]
