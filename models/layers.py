@@ -44,10 +44,13 @@ class Binarize(nn.Layer):
     `utils.codes.pack_codes` does the same in NumPy.
     """
 
-    def __init__(self):
+    def __init__(self, bit: int):
         super().__init__()
-        values = paddle.to_tensor([1 << place for place in reversed(range(BITS_A_BYTE))])
-        self.register_buffer("values", values.astype("int32"), persistable=False)
+        values = np.zeros((bit, -(-bit // BITS_A_BYTE)), np.int32)  # of each bit in each byte
+        for place in range(bit):
+            byte, before = divmod(place, BITS_A_BYTE)
+            values[place, byte] = 1 << (BITS_A_BYTE - 1 - before)
+        self.register_buffer("values", paddle.to_tensor(values), persistable=False)
 
     def forward(self, z: paddle.Tensor) -> paddle.Tensor:
         """Packs a batch.
@@ -56,10 +59,10 @@ class Binarize(nn.Layer):
             z: [n, bit] float32.
 
         Returns:
-            [n, bit / 8] uint8.
+            [n, bit / 8 rounded up] uint8.
         """
-        bits = (z >= 0).astype("int32").reshape([-1, z.shape[1] // BITS_A_BYTE, BITS_A_BYTE])
-        return (bits * self.values).sum(axis=-1).astype("uint8")
+        bits = (z >= 0).astype("int32").unsqueeze(-1)
+        return (bits * self.values).sum(axis=1).astype("uint8")
 
 
 class MixedPrecision(nn.Layer):

@@ -59,7 +59,7 @@ def test_unpacking_gives_the_signs_that_were_packed_and_packing_gives_them_back(
 @pytest.mark.parametrize(
     ("z", "message"),
     [
-        (np.zeros((2, 12)), "12-bit codes"),
+        (np.zeros((2, 513)), "513-bit codes: the code length must be from 1 to 512"),
         (np.zeros((2, 520)), "520-bit codes"),
         (np.zeros(16), "shape"),
         (np.zeros((2, 8), complex), "complex128"),
@@ -140,3 +140,15 @@ def test_bits_and_numbers_that_only_look_like_bits():
     for same in (0.0, 1.0):  # a network whose outputs are all equal has codes, if useless ones
         assert (pack_codes(np.full((2, 8), same)) == 255).all()
     assert (pack_codes(np.eye(8) - 1e-9) == np.packbits(np.eye(8, dtype=bool), axis=1)).all()
+
+
+@pytest.mark.parametrize("bit", [1, 7, 12, 24, 36, 100, 511])
+def test_codes_of_any_length_pack_unpack_and_lie_as_far_apart_as_their_bits(bit):
+    rng = np.random.default_rng(bit)
+    a, b = rng.normal(size=(5, bit)), rng.normal(size=(9, bit))
+    packed = pack_codes(a), pack_codes(b)
+    assert packed[0].shape == (5, -(-bit // 8))
+    np.testing.assert_array_equal(unpack_codes(packed[0], bit), np.where(a >= 0, 1, -1))
+    expected = ((a >= 0)[:, None] != (b >= 0)[None]).sum(-1)
+    np.testing.assert_array_equal(hamming_distance(*packed), expected)
+    assert int(hamming_distance(*map(pack_codes, (a, -a))).max()) == bit

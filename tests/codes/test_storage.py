@@ -22,6 +22,7 @@ PROVENANCE = {
     "transform": {"resize": 256, "crop": 224},
 }
 CODES = np.random.default_rng(0).integers(0, 256, (7, 8), dtype=np.uint8)
+BIT = 64
 
 
 class Trap:
@@ -47,7 +48,7 @@ def refused(path: Path, message: str, bit: int | None = None) -> None:
 
 
 def test_codes_and_provenance_come_back_and_are_replaced_together(path):
-    save_codes(path, CODES, PROVENANCE)
+    save_codes(path, CODES, PROVENANCE, BIT)
     found, provenance = load_codes(path, 64)
     np.testing.assert_array_equal(found, CODES)
     assert found.dtype == np.uint8 and provenance == PROVENANCE
@@ -55,7 +56,7 @@ def test_codes_and_provenance_come_back_and_are_replaced_together(path):
     np.testing.assert_array_equal(np.load(path, allow_pickle=False), CODES)
     record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     assert (record["bit"], record["rows"], record["list"]) == (64, 7, "database.txt")
-    save_codes(path, CODES[:3], {**PROVENANCE, "list_sha256": "c3"})
+    save_codes(path, CODES[:3], {**PROVENANCE, "list_sha256": "c3"}, BIT)
     found, provenance = load_codes(path)
     assert len(found) == 3 and provenance["list_sha256"] == "c3"
     assert sorted(os.listdir(path.parent)) == ["database_code_64.json", "database_code_64.npy"]
@@ -74,7 +75,7 @@ def test_the_published_float_format(path, dtype, order):
 
 
 def test_codes_of_another_length(path):
-    save_codes(path, CODES, PROVENANCE)
+    save_codes(path, CODES, PROVENANCE, BIT)
     refused(path, "holds 64-bit codes, but 32 bits are wanted", bit=32)
     np.save(path, np.ones((4, 16), np.float32))
     refused(path, "holds 16-bit codes, but 32 bits are wanted", bit=32)
@@ -118,7 +119,7 @@ def test_an_archive_and_objects_are_no_code_file(path):
         (np.zeros(64, np.uint8), r"uint8 array of shape \(64,\)"),
         (np.zeros((4, 8), np.int64), "int64 array"),
         (np.zeros((4, 65), np.uint8), "520-bit codes"),
-        (np.ones((4, 12), np.float32), "12-bit codes"),
+        (np.ones((4, 513), np.float32), "513-bit codes"),
         (np.full((4, 16), 0.5, np.float32), "row 0, column 0 holds 0.5; expected -1 or 1"),
         (np.where(np.arange(64).reshape(4, 16) == 37, 0.0, 1.0), "row 2, column 5 holds 0.0"),
     ],
@@ -140,7 +141,7 @@ def test_arrays_that_are_no_codes(path, array, message):
     ],
 )
 def test_damaged_records(path, content, message):
-    save_codes(path, CODES, PROVENANCE)
+    save_codes(path, CODES, PROVENANCE, BIT)
     data = content if isinstance(content, bytes) else content.encode()
     path.with_suffix(".json").write_bytes(data)
     refused(path, message)
@@ -148,7 +149,7 @@ def test_damaged_records(path, content, message):
 
 def test_a_pair_of_two_runs_is_noticed(path):
     # As after a run that died between the two files: new codes, the old record.
-    save_codes(path, CODES, PROVENANCE)
+    save_codes(path, CODES, PROVENANCE, BIT)
     np.save(path, CODES[::-1])
     refused(path, "a run may have died between the two")
 
@@ -176,3 +177,16 @@ WITHOUT_WEIGHTS = {key: value for key, value in PROVENANCE.items() if key != "we
 )
 def test_differences_in_plain_words(found, change, words):
     assert provenance_differences(found, {**PROVENANCE, **change}) == words
+
+
+def test_a_length_that_fills_no_bytes_is_kept_in_the_record(tmp_path):
+    path = tmp_path / "codes.npy"
+    codes = pack_codes(np.random.default_rng(0).normal(size=(4, 12)))
+    save_codes(path, codes, PROVENANCE, 12)
+    found, provenance = load_codes(path, 12)
+    np.testing.assert_array_equal(found, codes)
+    assert provenance == PROVENANCE
+    with pytest.raises(UserError, match="holds 12-bit codes, but 16 bits are wanted"):
+        load_codes(path, 16)
+    path.with_suffix(".json").unlink()
+    assert load_codes(path, 12)[1] is None

@@ -100,8 +100,8 @@ def test_keys_of_a_settings_file_may_have_hyphens_numbers_no_dot_and_bounds_hold
     found = train("--config", settings("batch-size: 5\nlearning_rate: 1e-4\nmomentum: 0\n"))
     check(found, batch_size=5, learning_rate=1e-4, momentum=0.0)
     assert isinstance(found.momentum, float)
-    with pytest.raises(UserError, match=r"--bit: 7-bit codes: .*multiple of 8"):
-        train("--config", settings({"bit": 7}))
+    with pytest.raises(UserError, match=r"--bit: 513-bit codes: .*from 1 to 512"):
+        train("--config", settings({"bit": 513}))
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_keys_of_a_settings_file_may_have_hyphens_numbers_no_dot_and_bounds_hold
         ("--optimizer Adam", "--optimizer.*Adam.*SGD"),
         ("--dataset cocoa", "--dataset cocoa: unknown data set"),
         ("--config none.yaml", r"none\.yaml: missing"),
-        ("--bit 0", "--bit: 0-bit codes: .* a multiple of 8 from 8 to 512"),
+        ("--bit 0", "--bit: 0-bit codes: .* from 1 to 512"),
         ("--batch-size 0", "--batch-size: expected 1 or more, found 0"),
         ("--epoch 2147483648", "--epoch: expected 1 or more and less than"),
         ("--num_workers -1", "--num-workers: "),

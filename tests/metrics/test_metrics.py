@@ -264,3 +264,16 @@ def test_wrong_input_is_one_clear_line(data, options, message):
         with pytest.raises(UserError, match=message) as caught:
             function(*data, **options)
         assert "\n" not in str(caught.value)
+
+
+def test_bits_that_only_fill_up_a_byte_count_nowhere():
+    rng = np.random.default_rng(3)
+    signs, labels = rng.normal(size=(60, 12)), rng.integers(0, 2, (60, 3))
+    wide = np.concatenate([signs, np.full((60, 4), -1.0)], axis=1)
+    data = [(pack_codes(z[:9]), labels[:9], pack_codes(z), labels) for z in (signs, wide)]
+    found, expected = evaluate_retrieval(*data[0], bit=12), evaluate_retrieval(*data[1])
+    assert (found.bit, found.by_radius.at) == (12, tuple(range(13)))
+    assert found.by_radius.precision == expected.by_radius.precision[:13]
+    assert (found.map, found.map_tie_averaged) == (expected.map, expected.map_tie_averaged)
+    with pytest.raises(UserError, match="17 bits: the codes have room for 16"):
+        evaluate_retrieval(*data[0], bit=17)

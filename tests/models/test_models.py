@@ -116,10 +116,10 @@ def test_images_are_normalized_with_imagenet_s_mean_and_deviation():
 
 def test_codes_are_packed_as_numpy_packs_them():
     by_hand = paddle.to_tensor([[3.0, -1.0, 0.0, -0.0, -1e-30, -9.0, -9.0, 1.0]])
-    assert Binarize()(by_hand).tolist() == [[0b10110001]]
+    assert Binarize(8)(by_hand).tolist() == [[0b10110001]]
     z = np.random.default_rng(2).normal(size=(5, 48)).astype(np.float32)
-    found = Binarize()(paddle.to_tensor(z))
-    assert found.dtype == paddle.uint8 and not Binarize().state_dict()
+    found = Binarize(z.shape[1])(paddle.to_tensor(z))
+    assert found.dtype == paddle.uint8 and not Binarize(8).state_dict()
     np.testing.assert_array_equal(found.numpy(), pack_codes(z))
 
 
@@ -137,3 +137,10 @@ def test_mixed_precision_is_bfloat16_around_the_network_alone(monkeypatch):
     assert z.dtype == paddle.float32 and z.tolist() == [[3.0, 7.5]]
     z.sum().backward()
     assert weights.grad.tolist() == [[3.0, 3.0]]
+
+
+@pytest.mark.parametrize("bit", [1, 12, 65])
+def test_a_length_that_fills_no_bytes_is_packed_as_numpy_packs_it(bit):
+    z = np.random.default_rng(bit).normal(size=(7, bit)).astype(np.float32)
+    found = Binarize(bit)(paddle.to_tensor(z)).numpy()
+    np.testing.assert_array_equal(found, pack_codes(z))

@@ -66,7 +66,7 @@ def test_the_training_step_names_both_settings():
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("retrieval --bit 12", "12-bit codes"),
+        ("retrieval --bit 513", "513-bit codes"),
         ("retrieval --topK 0", "--topK: '0': expected 1 or more"),
         ("loss --batch 9 --bank 8", "--batch 9: more rows than --bank 8 has"),
         ("retrieval --turns 1", "expected the released lists of COCO"),

@@ -167,7 +167,7 @@ def test_a_full_disk_costs_codes_states_metrics_and_logs_what_is_new_alone(full_
     folder, fill = full_disk
     codes, state, metrics = (folder / name for name in ("codes.npy", "last_8.npz", "m.jsonl"))
     old = np.arange(10, dtype=np.uint8).reshape(-1, 1)
-    save_codes(codes, old, {"list": "a"})
+    save_codes(codes, old, {"list": "a"}, 8 * old.shape[1])
     write_training_state(state, {"bank": {"codes": old}}, {"epoch": 1})
     append_metrics(metrics, {"epoch": 1})
     with metrics.open("a") as file:
@@ -177,7 +177,7 @@ def test_a_full_disk_costs_codes_states_metrics_and_logs_what_is_new_alone(full_
     fill()
     many = np.zeros((50_000, 1), np.uint8)
     for path, write in (
-        (codes, lambda: save_codes(codes, many, {"list": "b"})),
+        (codes, lambda: save_codes(codes, many, {"list": "b"}, 8 * many.shape[1])),
         (state, lambda: write_training_state(state, {"bank": {"codes": many}}, {"epoch": 2})),
         (metrics, lambda: append_metrics(metrics, {"epoch": 3, "long": "x" * 9000})),
         (folder / "log.txt", lambda: [logging.getLogger("utils").info("x" * 4096)] * 99),

@@ -80,7 +80,9 @@ def codes(scratch):
     """A code file, its record, and the published format, as bytes."""
     packed = np.random.default_rng(0).integers(0, 256, (20, 2), dtype=np.uint8)
     path, published = scratch / "codes.npy", io.BytesIO()
-    save_codes(path, packed, {"list": "a.txt", "list_sha256": "ab", "transform": "t"})
+    save_codes(
+        path, packed, {"list": "a.txt", "list_sha256": "ab", "transform": "t"}, 8 * packed.shape[1]
+    )
     np.save(published, np.ones((3, 16), np.float32))
     return path.read_bytes(), path.with_suffix(".json").read_bytes(), published.getvalue()
 

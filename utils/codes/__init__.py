@@ -16,15 +16,18 @@ FEW = 4
 
 
 def check_bit(bit: int, where: str = "") -> None:
-    """Raises a `UserError`, beginning with `where`, unless `bit` fills whole bytes, 512 at most."""
-    if bit % 8 or not 8 <= bit <= MAX_BIT:
-        raise UserError(
-            f"{where}{bit}-bit codes: the code length must be a multiple of 8 from 8 to {MAX_BIT}"
-        )
+    """Raises a `UserError`, beginning with `where`, unless `bit` is a code length, 1 to 512."""
+    if not 1 <= bit <= MAX_BIT:
+        raise UserError(f"{where}{bit}-bit codes: the code length must be from 1 to {MAX_BIT}")
+
+
+def packed_bytes(bit: int) -> int:
+    """Bytes of a packed code; the last one's bits beyond `bit` are 0, and add to no distance."""
+    return -(-bit // 8)
 
 
 def check_codes(codes: np.ndarray, name: str = "codes") -> int:
-    """The code length, in bits, of an array that should hold packed codes, uint8 [n, bit / 8].
+    """The bits that an array of packed codes, uint8 [n, bit / 8 rounded up], has room for.
 
     Raises a `UserError`, which calls the array `name`, for another type, shape or length.
     """
@@ -42,10 +45,11 @@ def pack_codes(z: np.ndarray) -> np.ndarray:
     """Packs the signs of the hash layer's output: bit 1 where z >= 0 (HashNet, section 3: sgn z).
 
     Args:
-        z: real numbers [n, bit], bit a multiple of 8 from 8 to 512; or the bits, of type bool.
+        z: real numbers [n, bit], bit from 1 to 512; or the bits, of type bool.
 
     Returns:
-        uint8 [n, bit / 8], eight bits a byte in the order of `numpy.packbits` (first bit highest).
+        uint8 [n, bit / 8 rounded up], eight bits a byte in the order of `numpy.packbits` (first
+        bit highest), the last byte filled up with 0.
 
     Raises:
         UserError: `z` is not a matrix of real numbers, has a NaN (which has no sign), is bits
@@ -72,17 +76,18 @@ def pack_codes(z: np.ndarray) -> np.ndarray:
     return np.packbits(z >= 0, axis=1)
 
 
-def unpack_codes(codes: np.ndarray) -> np.ndarray:
+def unpack_codes(codes: np.ndarray, bit: int | None = None) -> np.ndarray:
     """The inverse of `pack_codes`: uint8 [n, bit / 8] → the signs, int8 [n, bit] of -1 and 1.
 
-    Raises a `UserError` where `codes` are no packed codes.
+    `bit` is needed where it is no multiple of 8. Raises a `UserError` where `codes` are no packed
+    codes.
     """
     check_codes(codes)
-    return np.unpackbits(codes, axis=1).view(np.int8) * np.int8(2) - np.int8(1)
+    return np.unpackbits(codes, axis=1, count=bit).view(np.int8) * np.int8(2) - np.int8(1)
 
 
 def check_same_bit(query_codes: np.ndarray, database_codes: np.ndarray) -> int:
-    """The common code length, in bits, of two sets of packed codes; else a `UserError`."""
+    """The bits that both of two sets of packed codes have room for; else a `UserError`."""
     query_bit = check_codes(query_codes, "query codes")
     database_bit = check_codes(database_codes, "database codes")
     if query_bit != database_bit:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.codes import check_bit, check_codes, pack_codes
+from utils.codes import check_bit, check_codes, pack_codes, packed_bytes
 from utils.system.errors import UserError
 from utils.system.files import atomic_write, open_untrusted, write_json
 
@@ -27,7 +27,7 @@ MAX_RECORD = 1 << 30
 REMEDY = "delete it, and the codes are made again"
 
 
-def save_codes(path: str | os.PathLike, codes: np.ndarray, provenance: dict) -> None:
+def save_codes(path: str | os.PathLike, codes: np.ndarray, provenance: dict, bit: int) -> None:
     """Writes a code file and the record beside it, each whole or not at all.
 
     The record is written last and holds the hash of the codes: a run that dies between the two
@@ -37,13 +37,14 @@ def save_codes(path: str | os.PathLike, codes: np.ndarray, provenance: dict) -> 
         path: the `.npy` file.
         codes: packed codes, uint8 [n, bit / 8].
         provenance: what the codes are of, in JSON values, other than the record's own keys.
+        bit: the code length.
 
     Raises:
         UserError: a file cannot be written, or `codes` are no packed codes.
     """
     path = Path(path)
     check_codes(codes, str(path))
-    record = {**provenance, **_identity(codes)}
+    record = {**provenance, "bit": bit, **_identity(codes)}
     content = io.BytesIO()  # NumPy's own writing to a file does not say why it failed
     np.save(content, codes, allow_pickle=False)
     with atomic_write(path) as temporary:
@@ -68,16 +69,17 @@ def load_codes(path: str | os.PathLike, bit: int | None = None) -> tuple[np.ndar
     with open_untrusted(path, "a NumPy .npy file of packed codes", MAX_CODES, REMEDY) as file:
         array = np.lib.format.read_array(file, allow_pickle=False)
     codes = _as_packed(array, path)
-    found_bit = 8 * codes.shape[1]
-    if bit is not None and found_bit != bit:
+    record_path, found_bit, record = path.with_suffix(".json"), 8 * codes.shape[1], None
+    has_room = bit is None or codes.shape[1] == packed_bytes(bit)
+    if has_room and record_path.exists():
+        record = _read_provenance(record_path, codes)
+        found_bit = record.pop("bit")
+    if not has_room or (record and bit not in (None, found_bit)):
         raise UserError(
             f"{path}: holds {found_bit}-bit codes, but {bit} bits are wanted: "
             f"ask for {found_bit} bits, or {REMEDY}"
         )
-    record_path = path.with_suffix(".json")
-    if not record_path.exists():
-        return codes, None
-    return codes, _read_provenance(record_path, codes)
+    return codes, record
 
 
 def provenance_differences(found: dict | None, wanted: dict) -> list[str]:
@@ -130,8 +132,12 @@ def _as_packed(array: np.ndarray, path: Path) -> np.ndarray:
 def _read_provenance(path: Path, codes: np.ndarray) -> dict:
     with open_untrusted(path, "a JSON record of codes", MAX_RECORD, REMEDY) as file:
         record = json.loads(file.read())
-    for key, value in _identity(codes).items():
-        if not isinstance(record, dict) or record.pop(key, None) != value:
+    fields = record if isinstance(record, dict) else {}
+    bit = fields.get("bit")
+    same = {"bit": type(bit) is int and packed_bytes(bit) == codes.shape[1]}
+    same.update({key: fields.pop(key, None) == value for key, value in _identity(codes).items()})
+    for key, is_same in same.items():
+        if not is_same:
             raise UserError(
                 f"{path}: does not belong to the .npy beside it (its {key} differs; a run may have "
                 "died between the two): delete both, and the codes are made again"
@@ -142,4 +148,4 @@ def _read_provenance(path: Path, codes: np.ndarray) -> dict:
 def _identity(codes: np.ndarray) -> dict:
     """What a record says of the codes themselves."""
     digest = hashlib.sha256(np.ascontiguousarray(codes)).hexdigest()
-    return {"bit": 8 * codes.shape[1], "rows": len(codes), "codes_sha256": digest}
+    return {"rows": len(codes), "codes_sha256": digest}

@@ -74,7 +74,7 @@ class Config:
     """
 
     model: str = network("HashNet", "the network", WITH_WEIGHTS, choices=("HashNet",))
-    bit: int = network(16, "length of the codes, a multiple of 8 from 8 to 512", EVERY)
+    bit: int = network(16, "length of the codes, from 1 to 512", EVERY)
     pretrained: str | None = network(
         None,
         "trained weights, with or without the ending: what --eval and the search use (default: "

@@ -77,7 +77,7 @@ def load_or_build(
     codes = np.stack([kept[keys[index]] for index in indices])
     warn_of_equal_codes(codes, database.name)
     if missing or list(kept) != list(dict.fromkeys(keys[index] for index in indices)):
-        save_codes(path, codes, record_of(encoder, database, keys, left_out))
+        save_codes(path, codes, record_of(encoder, database, keys, left_out), bit)
         _log.info(f"Database codes: saved in {path}")
     return coded_queries, Encoded(codes, database.subset(indices), left_out)
 

@@ -79,7 +79,7 @@ def write_exported(network: HashNet, record: Record, folder: str | os.PathLike) 
     else:
         layers, shape, dtype = [network], [None, 3, side, side], "float32"
     if record.output == "codes":
-        layers.append(Binarize())
+        layers.append(Binarize(record.bit))
     prefix = folder / f"inference_{record.bit}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

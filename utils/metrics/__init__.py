@@ -151,6 +151,7 @@ def evaluate_retrieval(
     exclude: np.ndarray | None = None,
     cutoffs: Sequence[int] | None = None,
     threads: int | None = None,
+    bit: int | None = None,
 ) -> RetrievalMetrics:
     """Every metric and curve of `RetrievalMetrics` in one pass over the database.
 
@@ -158,6 +159,7 @@ def evaluate_retrieval(
         query_codes: like all others as for `mean_average_precision`.
         cutoffs: the N of P@N and recall@N, each from 1 to K; None: the paper's 100, 200 … 1000
             and 50 more up to K.
+        bit: the code length, where it is no multiple of 8.
 
     Returns:
         The metrics; `.map` is exactly `mean_average_precision` of the same arguments.
@@ -165,7 +167,8 @@ def evaluate_retrieval(
     Raises:
         UserError: as `mean_average_precision`; or a cutoff outside 1 … K.
     """
-    task = RetrievalTask(query_codes, query_labels, database_codes, database_labels, topk, exclude)
+    both = (query_codes, query_labels, database_codes, database_labels)
+    task = RetrievalTask(*both, topk, exclude, bit)
     cutoffs = curve_cutoffs(task.topk, cutoffs)
     points = (cutoffs, np.arange(task.bit + 1), rank_cutoffs(task.rows))
 

@@ -159,10 +159,11 @@ def evaluate(config: Config) -> int:
         database.labels,
         config.topK,
         exclude=excluded_positions(queries, database, config.exclude_self),
+        bit=config.bit,
     )
     if distributed.is_main_process():  # the rest is files
         made_from = record_of(encoder, database, keys, coded_database.left_out)
-        save_codes(config.paths.database_codes, coded_database.codes, made_from)
+        save_codes(config.paths.database_codes, coded_database.codes, made_from, config.bit)
         _log.info(f"Database codes: {config.paths.database_codes}")
         protocol = {
             "queries": {**queries.origin, "rows": len(queries.labels)},
