@@ -189,10 +189,19 @@ def locked(path: Path, use: str) -> Iterator[None]:
             ) from error
         except OSError:  # some network disks
             pass
-        file.truncate(0)
-        began = time.strftime("%Y-%m-%d %H:%M:%S")
-        file.write(f"process {os.getpid()} on {platform.node()} since {began}\n")
-        file.flush()
+        # A holder that ended just now has removed the file: then this one locks nobody out.
+        path.touch()
+        if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            file.truncate(0)
+            began = time.strftime("%Y-%m-%d %H:%M:%S")
+            file.write(f"process {os.getpid()} on {platform.node()} since {began}\n")
+            file.flush()
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+    with locked(path, use):
         yield
 
 
