@@ -28,8 +28,9 @@ def main() -> int:
     transform = config.transform()
     options = config.loader_options(transform)
     encoder = Encoder(backend, transform, config.batch_size, options, weights)
-    splits = config.splits("test", "database")
-    found = run_search(config, encoder, queries, *splits, config.paths.database_codes)
+    found = run_search(
+        config, encoder, queries, config.searched_splits(), config.paths.database_codes
+    )
     if config.json:
         print(json.dumps({"bit": config.bit, "results": found}, indent=2, ensure_ascii=False))
     return 0

@@ -51,6 +51,7 @@ PROBLEMS = {
     "repeated": "an image stands in a list twice",
     "contradiction": "an image has different labels in different places",
     "query-trained-on": "a query, or a file of the same bytes, is a training image",
+    "nothing-to-learn": "all pairs of training images are similar, or none is",
     "partly-inside": "some queries stand in the database, others do not",
 }
 """Kinds of findings that make a data set wrong."""
@@ -144,6 +145,10 @@ def check_dataset(
     if info.kind == "cifar10":
         lists, files = _open_cifar10(info, folder, seed)
     else:
+        if "train" not in info.lists:
+            raise UserError(
+                f"{info.name}: has no train list: there is nothing to check for training"
+            )
         paths = {split: list_folder / info.lists[split] for split in SPLITS}
         lists = {s: read_list(paths[s], info.num_class, skip_faults=True) for s in SPLITS}
         files = {} if labels_only else _scan(lists, folder, workers)
@@ -155,6 +160,9 @@ def check_dataset(
     findings: dict[str, list[str]] = {}
     for kind, place in (*_faults(lists, files, entries), *_copies(files, entries)):
         findings.setdefault(kind, []).append(place)
+    pairs = describe_pairs(lists)
+    if pairs["similar_training_pairs"] in (0, 1):
+        findings["nothing-to-learn"] = [lists["train"].source]
     return {
         "dataset": info.name,
         "pictures": str(folder),
@@ -165,7 +173,7 @@ def check_dataset(
         },
         "pictures_opened": sum(bool(file.digest) for file in files.values()),
         **summary.describe(lists, info.classes),
-        "pairs": describe_pairs(lists),
+        "pairs": pairs,
         "findings": findings,
     }
 

@@ -42,8 +42,7 @@ def main() -> int:
     loading = config.loader_options(transform)
     encoder = Encoder(backend, transform, config.batch_size, loading, record.fingerprint())
     codes_file = Path(config.model_dir, f"database_code_{config.bit}.npy")
-    splits = config.splits("test", "database")
-    found = run_search(config, encoder, queries, *splits, codes_file)
+    found = run_search(config, encoder, queries, config.searched_splits(), codes_file)
     if config.benchmark:
         from benchmark import time_stages
 

@@ -9,8 +9,9 @@ val, where there is none) are the queries, train is trained on, all but the quer
 dataset.yaml names the image folder where it is; nothing is copied. Files that cannot be decoded,
 and files of the same bytes as another, are left out and named.
 
-example:
+examples:
   python scripts/prepare_data.py folder my_images
+  python scripts/prepare_data.py folder my_photos --database-only     (no classes: to be searched)
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from scripts.prepare.scan import Scanned, add_workers_flag, scan_files
 from scripts.prepare.summary import some
 from scripts.prepare.writing import DatasetFolder
 from utils.datasets.images import IMAGE_ENDINGS, is_image_name
-from utils.datasets.info import DATA_FOLDER, DatasetInfo
+from utils.datasets.info import DATA_FOLDER, SPLITS, DatasetInfo
 from utils.datasets.lists import ImageList
 from utils.system.errors import UserError
 
@@ -38,6 +39,8 @@ HELD_OUT = ("test", "val", "valid", "validation")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of this source."""
     parser.add_argument("images", type=Path, help="the folder with a sub-folder a class")
+    only = "no classes: all images, also those in no sub-folder, can be found, without labels"
+    parser.add_argument("--database-only", action="store_true", help=only)
     add_draw_flags(parser, share, queries=0.1, train=1.0)
     add_workers_flag(parser)
 
@@ -46,10 +49,18 @@ def run(arguments: argparse.Namespace) -> None:
     """Finds the images, draws the lists and writes them."""
     root, queries, train = arguments.images, arguments.queries, arguments.train
     name = root.resolve().name
-    folder = DatasetFolder(arguments.out or DATA_FOLDER / name, arguments.force, new_info=True)
-    found = _find_images(root)
+    lists = ("database",) if arguments.database_only else SPLITS
+    out = arguments.out or DATA_FOLDER / name
+    folder = DatasetFolder(out, arguments.force, new_info=True, lists=lists)
+    found = _find_images(root, arguments.database_only)
     scanned = scan_files([str(root / path) for path in found], arguments.workers)
     paths = _usable(root, found, scanned)
+    if arguments.database_only:
+        info = DatasetInfo(name, folder.path, num_class=1, topK=-1, data_path="")
+        info = replace(info, provenance=f"{len(paths)} images without labels, to be searched.")
+        no_labels = np.zeros((len(paths), 0), np.uint8)
+        folder.write(info, {"database": image_list(str(root), paths, no_labels)}, root)
+        return
     is_split = {path.split("/")[0] for path in found} <= {"train", *HELD_OUT}
     folders = [path.split("/")[is_split] for path in paths]
     classes = sorted(set(folders))
@@ -91,17 +102,19 @@ def _as_split(images: ImageList) -> dict[str, ImageList]:
     return take(images, {name: np.flatnonzero(chosen) for name, chosen in rows.items()})
 
 
-def _find_images(root: Path) -> list[str]:
-    """The files below the class folders that have an image's ending, as paths below `root`."""
+def _find_images(root: Path, flat: bool) -> list[str]:
+    """The files below the class folders (or `flat`, all) with an image's ending, below `root`."""
     if not root.is_dir():
         raise UserError(f"{root}: the folder is missing")
-    files = [path for path in root.glob("*/**/*") if not path.is_dir()]
+    files = [path for path in root.glob("**/*" if flat else "*/**/*") if not path.is_dir()]
     below = [path.relative_to(root) for path in files if is_image_name(path.name)]
     if len(below) < len(files):
         print(f"{len(files) - len(below)} files are passed over, their names are no images'")
     visible = [path for path in below if not any(part.startswith(".") for part in path.parts)]
     classes = {path.parts[0] for path in visible}
-    if len(classes) < 2:
+    if flat and not visible:
+        raise UserError(f"{root}: no image in it ({', '.join(sorted(IMAGE_ENDINGS))})")
+    if not flat and len(classes) < 2:
         raise UserError(
             f"{root}: expected two sub-folders or more with images "
             f"({', '.join(sorted(IMAGE_ENDINGS))}), a sub-folder a class; found {len(classes)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,14 +29,17 @@ class DatasetFolder:
         path: the folder.
         force: write over lists that are there; without it they are a `UserError`.
         new_info: with `force`, write over a dataset.yaml too; else one that is there stays.
+        lists: the splits that will have one.
     """
 
-    def __init__(self, path: Path, force: bool, new_info: bool = False):
+    def __init__(
+        self, path: Path, force: bool, new_info: bool = False, lists: Sequence[str] = SPLITS
+    ):
         self.path, self._info_file = path, path / INFO_FILE
         kept = self._info_file.exists() and not new_info
         self._kept = read_dataset_info(str(path.resolve())) if kept else None
         names = self._kept.lists if kept else LIST_NAMES
-        self._lists = {split: path / names[split] for split in SPLITS}
+        self._lists = {split: path / names[split] for split in lists}
         for file in [*self._lists.values(), *([] if kept else [self._info_file])]:
             if file.exists() and not force:
                 there = f"{file}: is there already"
@@ -49,10 +52,10 @@ class DatasetFolder:
 
         Args:
             info: what the data set is; its list names do not count.
-            lists: 'train', 'test' and 'database'.
+            lists: 'train', 'test' and 'database', or the last alone.
             images: where its images are, if not where `info` says.
         """
-        contents = {self._lists[split]: as_text(lists[split]) for split in SPLITS}
+        contents = {path: as_text(lists[split]) for split, path in self._lists.items()}
         if images:  # in the repository the path is relative to it
             folder = images.resolve()
             folder = folder.relative_to(ROOT) if ROOT in folder.parents else folder
@@ -60,6 +63,7 @@ class DatasetFolder:
         if self._kept:
             self._check_same_classes(info)
         else:
+            info = replace(info, lists={split: path.name for split, path in self._lists.items()})
             contents = {self._info_file: _as_yaml(info), **contents}
         for path in contents:
             if path.exists() and not path.is_file():
@@ -67,7 +71,10 @@ class DatasetFolder:
         with contextlib.ExitStack() as stack:
             for path, content in contents.items():  # dataset.yaml first, so that it is moved last
                 stack.enter_context(atomic_write(path)).write_bytes(content)
-        print("\n".join(as_lines(describe(lists, info.classes))))
+        if len(lists) == len(SPLITS):
+            print("\n".join(as_lines(describe(lists, info.classes))))
+        else:
+            print(f"{len(lists['database']):,} database images without labels")
         self._print_next_steps(images)
 
     def _check_same_classes(self, info: DatasetInfo) -> None:
@@ -88,8 +95,12 @@ class DatasetFolder:
         train = ["main_single_gpu.py", "--bit", "64", *words]
         if random_weights := not (ROOT / IMAGENET_WEIGHTS).is_file():
             train += ["--backbone-weights", "none"]
+        commands = [["scripts/check_data.py", *words], train]
+        if len(self._lists) < len(SPLITS):  # nothing to train on: others' weights search it
+            random_weights = False
+            commands = [["predict.py", *words, "--pretrained", "WEIGHTS", "--img", "IMAGE"]]
         print(f"written to {self.path}; next:")
-        for script, *rest in (["scripts/check_data.py", *words], train):
+        for script, *rest in commands:
             path = script if Path.cwd() == ROOT else str(ROOT / script)
             print(" ", shlex.join(["python", path, *rest]))
         if random_weights:
@@ -101,7 +112,7 @@ class DatasetFolder:
 
 def _as_yaml(info: DatasetInfo) -> bytes:
     entries = {key: getattr(info, key) for key in ("name", "num_class", "topK", "data_path")}
-    entries |= {"lists": LIST_NAMES, "provenance": info.provenance}
+    entries |= {"lists": info.lists, "provenance": info.provenance}
     if info.resize != DatasetInfo.resize:
         entries["resize"] = info.resize
     if info.classes:

@@ -118,3 +118,16 @@ def test_the_released_coco_lists_are_read_whole(released_lists):
         assert part.paths[-1].endswith(".jpg")
     assert set(test.paths) <= set(database.paths)
     assert not set(train.paths) & set(database.paths)
+
+
+def test_a_database_s_line_may_be_a_path_alone(tmp_path):
+    path = tmp_path / "database.txt"
+    path.write_text("a b.jpg\nc.jpg 0 1\r\nd 1.jpg\rdeep/e.jpg 1 0\n")
+    found = read_list(path, 2, unlabelled=True)
+    assert found.paths == ("a b.jpg", "c.jpg", "d 1.jpg", "deep/e.jpg")
+    assert found.labels.tolist() == [[0, 0], [0, 1], [0, 0], [1, 0]]
+    with pytest.raises(UserError, match="line 1: expected 2 labels of 0 or 1, found 0"):
+        read_list(path, 2)
+    path.write_text("a.jpg 1\n")
+    with pytest.raises(UserError, match="line 1: expected 2 labels of 0 or 1, found 1"):
+        read_list(path, 2, unlabelled=True)

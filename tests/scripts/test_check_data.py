@@ -88,6 +88,7 @@ FAULTS = [
     ("repeated", {"train.txt": [*TRAIN, "./2.png 0 1 0"]}, "train.txt, line 4: ./2.png"),
     ("contradiction", {"train.txt": [TRAIN[0], "2.png 0 1 1", TRAIN[2]]}, "line 2: 2.png and"),
     ("query-trained-on", {"train.txt": [*TRAIN, "q2.png 0 1 0"]}, "test.txt, line 2: q2.png"),
+    ("nothing-to-learn", {"train.txt": TRAIN[:2]}, "train.txt"),
     ("partly-inside", {"database.txt": [*DATABASE, TEST[0]]}, "1 of 2 queries stand in the data"),
 ]
 

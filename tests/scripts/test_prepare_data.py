@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from made_lists import lists_of, prepare, sizes
 from scripts.prepare.draws import draw_stratified, image_list
 from scripts.prepare.import_lists import KEEP_FROM, cut_paths
 from scripts.prepare.writing import as_text
+from utils.datasets import open_splits
 from utils.datasets.info import SPLITS, read_dataset_info
 from utils.system.errors import UserError
 
@@ -298,3 +300,23 @@ def test_help_and_flags_that_do_not_fit():
         prepare("coco", "x", "--train", "-3")
     line = fail("scripts/prepare_data.py", "coco", "nowhere.json")
     assert line.startswith("error: nowhere.json: missing; get instances_train2014.json")
+
+
+def test_a_flat_folder_becomes_a_database_without_labels(tmp_path, capsys):
+    root = tmp_path / "photos"
+    (root / "more").mkdir(parents=True)
+    for number, place in enumerate(("a.jpg", "b 1.png", "more/c.jfif")):
+        drawn_image(70, 66, number).save(root / place, format="PNG")
+    (root / "notes.txt").write_text("no image")
+    prepare("folder", root, "--out", tmp_path / "out", "--database-only")
+    told = capsys.readouterr().out
+    assert "3 database images without labels" in told and "1 files are passed over" in told
+    assert re.search(rf"predict\.py --dataset {tmp_path}/out --pretrained WEIGHTS", told)
+    assert (tmp_path / "out/database.txt").read_text() == "a.jpg\nb 1.png\nmore/c.jfif\n"
+    info = read_dataset_info(str(tmp_path / "out"))
+    (database,) = open_splits(info, ["database"], str(root))
+    assert len(database) == 3 and not database.labels.any()
+    for name in ("train", "test"):
+        with pytest.raises(UserError, match=f"has no {name} list: it can be searched, no more"):
+            open_splits(info, [name], str(root))
+    assert "has no train list" in fail("scripts/check_data.py", "--dataset", tmp_path / "out")

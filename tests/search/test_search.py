@@ -46,7 +46,7 @@ def test_matches_stand_by_distance_and_then_by_index(database):
     matches, unknown = search(CODES[:2], [LABELS[0], None], CODES, database, 3)
     assert [m.relevant for m in unknown] == [None] * 3
     found = [(m.rank, m.distance, m.index, m.relevant) for m in matches]
-    assert found == [(1, 0, 0, True), (2, 0, 3, False), (3, 1, 1, False)]
+    assert found == [(1, 0, 0, True), (2, 0, 3, None), (3, 1, 1, False)]
     assert matches[0].image == database.images.name(0)
     assert matches[0].as_dict() == {
         "rank": 1,
@@ -105,7 +105,7 @@ def ask(database, folder, *queries, skip_bad=False, weights="a", crop=24, precis
     encoder = Encoder(backend, transform, 2, options, {"weights_sha256": weights})
     config = replace(Config(), bit=8, topk=4, save_path=str(folder))
     images = unlisted_images([Path(database.images.name(index)) for index in queries], "--img")
-    return run_search(config, encoder, images, database, database, folder / "codes.npy")
+    return run_search(config, encoder, images, [database, database], folder / "codes.npy")
 
 
 def test_a_search_leaves_table_kept_lines_copy_and_sheet(tmp_path, database, capsys):
@@ -242,7 +242,7 @@ def test_more_matches_than_a_sheet_holds(tmp_path, database, capsys):
     encoder = Encoder(Reds("fp32"), transform, 64, LoaderOptions(), {"weights_sha256": "a"})
     config = replace(Config(), bit=8, topk=900, save_path=str(tmp_path))
     queries = unlisted_images([Path(database.images.name(0))], "--img")
-    (answer,) = run_search(config, encoder, queries, many, many, tmp_path / "codes.npy")
+    (answer,) = run_search(config, encoder, queries, [many], tmp_path / "codes.npy")
     assert len(answer["matches"]) == 900
     assert max(Image.open(answer["sheet"]).size) < 1 << 16
 
@@ -255,3 +255,17 @@ def test_files_that_are_no_images_are_counted(tmp_path, database, caplog):
         found = find_images([str(folder)])
     assert [path.name for path in found] == ["0.png", "1.png", "2.png", "3.png", "5.jfif"]
     assert "2 files are passed over" in caplog.text
+
+
+def test_images_without_labels_are_found_and_framed_in_grey(tmp_path, database):
+    unknown = replace(database, labels=np.zeros_like(database.labels))
+    (answer,) = ask(unknown, tmp_path, 0)
+    assert [match["relevant"] for match in answer["matches"]] == [None] * 4
+    mixed = replace(database, labels=database.labels * np.array([[1], [0], [1], [1]], np.uint8))
+    (answer,) = ask(mixed, tmp_path, 2)
+    assert {m["row"]: m["relevant"] for m in answer["matches"]} == {
+        0: True,
+        1: None,
+        2: True,
+        3: None,
+    }

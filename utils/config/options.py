@@ -308,6 +308,10 @@ class Config:
         where = (self.data_path, self.list_path)
         return open_splits(self.info, names, *where, self.num_class, self.seed, self.allow_outside)
 
+    def searched_splits(self) -> list[Split]:
+        """The queries' split, where the data set has one, and the database."""
+        return self.splits(*(name for name in ("test", "database") if name in self.info.lists))
+
     def transform(self, train: bool = False) -> Transform:
         """What training images go through, or queries and database."""
         return build_transform(

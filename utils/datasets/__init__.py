@@ -25,7 +25,8 @@ class Split:
     Attributes:
         name: 'train', 'test' (the queries) or 'database'.
         images: n images.
-        labels: [n, num_class] uint8 of 0 and 1.
+        labels: [n, num_class] uint8 of 0 and 1; none of a database image is 1 where they are not
+            known.
         origin: what the images are listed in, for provenance: `list` and `list_sha256`.
         indices: [n] int64, the place of each image in the list; None: all of the list.
     """
@@ -79,6 +80,9 @@ def open_splits(
         splits = _cifar10_splits(info, folder, seed)
         return [splits[name] for name in names]
     lists = Path(list_path) if list_path else info.folder
+    for name in names:
+        if name not in info.lists:
+            raise UserError(f"{info.name}: has no {name} list: it can be searched, no more")
     num_class = num_class or info.num_class
     return [
         _list_split(name, folder, lists / info.lists[name], num_class, allow_outside)
@@ -87,7 +91,7 @@ def open_splits(
 
 
 def _list_split(name: str, folder: Path, path: Path, num_class: int, allow_outside: bool) -> Split:
-    found = read_list(path, num_class)
+    found = read_list(path, num_class, unlabelled=name == "database")
     if not allow_outside:
         check_inside(found)
     origin = {"list": path.name, "list_sha256": found.sha256}

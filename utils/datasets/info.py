@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from utils.system.errors import UserError, short_repr
-from utils.system.files import MAX_TEXT, open_untrusted
+from utils.system.files import MAX_TEXT, leaves_folder, open_untrusted
 
 DATA_FOLDER = Path(__file__).resolve().parents[2] / "data"
 INFO_FILE = "dataset.yaml"
@@ -31,7 +31,7 @@ class DatasetInfo:
         topK: K of MAP@K in the literature; -1 for the whole database.
         data_path: default folder of the images; relative to the repository's root.
         kind: 'list' (list files and images) or 'cifar10' (the official archive).
-        lists: file name of each split's list.
+        lists: file name of each split's list; the database's alone: it can be searched.
         resize: 'short_side' (then a crop) or 'square' (the whole image, no crop).
         protocol: for cifar10: `train_per_class`, `test_per_class` and `database`.
         classes: names of the label columns, or empty.
@@ -126,14 +126,14 @@ _EXPECTED = {
     "topK": "a whole number of 1 or more, or -1 for all",
     "data_path": "a folder's path",
     "kind": f"one of {', '.join(KINDS)}",
-    "lists": f"one file name each for {', '.join(SPLITS)}",
+    "lists": f"one file name each for {', '.join(SPLITS)}, in the folder; or for database alone",
     "resize": f"one of {', '.join(RESIZES)}",
     "protocol": "train_per_class, test_per_class (1 or more each) and database "
     f"(one of {', '.join(CIFAR_DATABASES)})",
     "classes": "a list of names",
     "provenance": "text",
 }
-_PARTS = {"lists": SPLITS, "protocol": ("train_per_class", "test_per_class", "database")}
+_PARTS = {"lists": (), "protocol": ("train_per_class", "test_per_class", "database")}
 """The keys of entries that are mappings."""
 _CHOICES = {"kind": KINDS, "resize": RESIZES, "database": CIFAR_DATABASES}
 _COUNTS = ("num_class", "topK", "train_per_class", "test_per_class")
@@ -141,10 +141,14 @@ _COUNTS = ("num_class", "topK", "train_per_class", "test_per_class")
 
 def _is_right(key: str, value: Any) -> bool:
     if key in _PARTS:
-        if not isinstance(value, dict) or set(value) != set(_PARTS[key]):
+        if not isinstance(value, dict):
             return False
-        of_text = key == "lists"
-        return all(_is_right("name" if of_text else part, value[part]) for part in value)
+        if key == "lists" and set(value) in (set(SPLITS), {"database"}):
+            names = value.values()
+            return all(_is_right("name", name) and not leaves_folder(name) for name in names)
+        return set(value) == set(_PARTS[key]) and all(
+            _is_right(part, value[part]) for part in value
+        )
     if key == "classes":
         return isinstance(value, list) and all(_is_right("name", each) for each in value)
     if key in _COUNTS:

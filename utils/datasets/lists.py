@@ -39,13 +39,16 @@ class ImageList:
         return len(self.paths)
 
 
-def read_list(path: Path, num_class: int, skip_faults: bool = False) -> ImageList:
+def read_list(
+    path: Path, num_class: int, skip_faults: bool = False, unlabelled: bool = False
+) -> ImageList:
     """Reads a list file: a line is a relative path, which may hold spaces, then `num_class` labels.
 
     Args:
         path: the file, UTF-8 text; blank lines are passed over.
         num_class: labels a line.
         skip_faults: lines without a path or with another number of labels are set aside.
+        unlabelled: a line may be the path alone; its labels are all 0 then.
 
     Raises:
         UserError: the file is missing, empty or not text, or a line is faulty; it names the line.
@@ -58,7 +61,7 @@ def read_list(path: Path, num_class: int, skip_faults: bool = False) -> ImageLis
         if not line.strip():
             continue
         try:
-            image, row = _fast_split(line, num_class) or _split(line, num_class)
+            image, row = _fast_split(line, num_class) or _split(line, num_class, unlabelled)
         except ValueError as error:
             faults.append(f"{path}, line {number}: {error}")
             if not skip_faults:
@@ -114,11 +117,13 @@ def _fast_split(line: str, num_class: int) -> tuple[str, bytes] | None:
     return path, digits.encode()
 
 
-def _split(line: str, num_class: int) -> tuple[str, bytes]:
+def _split(line: str, num_class: int, unlabelled: bool) -> tuple[str, bytes]:
     words = line.split()
     count = 0
     while count < len(words) and words[-1 - count] in ("0", "1"):
         count += 1
+    if unlabelled and not count:
+        return line.strip(), b"0" * num_class
     if count == len(words):
         raise ValueError(f"expected an image's path and then {num_class} labels")
     if count != num_class:

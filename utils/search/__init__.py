@@ -122,7 +122,8 @@ def search(
     for labels, *of_query in zip(query_labels, distances, found):
         results.append([])
         for rank, (distance, index) in enumerate(zip(*of_query), 1):
-            shares = None if labels is None else bool((labels & database.labels[index]).any())
+            known = labels is not None and labels.any() and database.labels[index].any()
+            shares = bool((labels & database.labels[index]).any()) if known else None
             name = database.images.name(int(index))
             results[-1].append(Match(rank, int(distance), int(in_list[index]), name, shares))
     return results
@@ -132,22 +133,22 @@ def run_search(
     config: Config,
     encoder: Encoder,
     queries: Split,
-    labelled: Split,
-    database: Split,
+    splits: Sequence[Split],
     codes_file: Path,
 ) -> list[dict[str, Any]]:
     """Finds each query's nearest database images, tells them, and leaves a contact sheet of them.
 
-    Labels of queries are looked up in `labelled` and the database, whose codes are read from
-    `codes_file` where that is of these weights and this list, else written to it. Returns a
+    The database is the last of `splits`, in which labels of queries are looked up. Its codes are
+    read from `codes_file` where they are of this network and these images. Returns a
     query each: its path, the contact sheet's, and the matches, in JSON values.
     """
+    database = splits[-1]
     asked, known = load_or_build(codes_file, config.bit, encoder, queries, database)
     for problem in (*asked.left_out.values(), *known.left_out.values()):
         _log.info(f"Left out: {problem}")
     queries = asked.split
     paths = list(map(Path, map(queries.images.name, range(len(queries.labels)))))
-    labels = known_labels(paths, [labelled, database])
+    labels = known_labels(paths, splits)
     results = search(asked.codes, labels, known.codes, known.split, config.topk)
     folder, documents = Path(config.save_path), []
     for number, (path, matches) in enumerate(zip(paths, results)):
