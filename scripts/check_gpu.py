@@ -67,8 +67,11 @@ def all_reduce(device: str) -> int:
 
 
 def expect(found: Any, expected: float) -> None:
-    """Raises a `UserError` where a tensor of one element is another number."""
-    if found.item() != expected:
+    """Raises a `UserError` where a tensor of one element is another number.
+
+    cuDNN may convolve by transforms, which are not exact.
+    """
+    if abs(found.item() - expected) > 1e-3 * expected:
         raise UserError(f"the result is {found.item()}, not {expected}")
 
 

@@ -115,9 +115,9 @@ def on_device(
 ) -> Iterator[tuple[tuple[np.ndarray, ...], list[paddle.Tensor]]]:
     """Each batch, and the same as tensors on Paddle's current device.
 
-    On a GPU no step waits for its batch: one ahead, it goes through pinned memory and a copy that
-    the host does not wait for, on the stream that computes. Its source is kept until the step was
-    taken, and by Paddle (`Tensor._copy_to`) until the copy is done.
+    On a GPU the host waits for no copy: one ahead, a batch goes through pinned memory and a copy on
+    the stream that computes. Its source is kept until the step was taken, and by Paddle
+    (`Tensor._copy_to`) until the copy is done.
     """
     if paddle.device.get_device() == "cpu":
         for batch in batches:

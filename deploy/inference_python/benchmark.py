@@ -103,5 +103,5 @@ def _cpu_rss() -> float:
 
 
 def _gpu_rss() -> float:
-    """The most memory held on the GPU, in MiB."""
+    """The most memory that Paddle's allocator has held on the GPU, in MiB."""
     return paddle.device.cuda.max_memory_reserved() / MEBIBYTE

@@ -140,3 +140,26 @@ def test_what_a_launcher_has_left_counts_for_several_processes_alone(monkeypatch
     setup_paddle()
     assert "PADDLE_TRAINERS_NUM" not in runtime.os.environ
     assert not runtime.has_launcher()
+
+
+def test_tensorrt_takes_the_older_format_alone(monkeypatch, tmp_path):
+    monkeypatch.setattr(predictor, "usable_gpus", lambda: 1)
+    options = predictor.PredictorOptions(use_gpu=True, use_tensorrt=True)
+    with pytest.raises(UserError, match=r"inference\.json: TensorRT takes \.pdmodel alone"):
+        predictor.Predictor(tmp_path / "inference.json", options)
+
+
+def test_what_would_mislead_paddle_s_spawn_is_taken_out(monkeypatch):
+    monkeypatch.setenv("PADDLE_DISTRI_BACKEND", "gloo")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 3")
+    monkeypatch.setattr(launcher, "usable_gpus", lambda: 2)
+    seen = []
+
+    def spawn(*arguments):
+        names = ("PADDLE_DISTRI_BACKEND", "CUDA_VISIBLE_DEVICES")
+        seen.extend([*arguments[2:], *map(runtime.os.environ.get, names)])
+        return 0
+
+    monkeypatch.setattr(launcher, "_spawn", spawn)
+    assert launcher.run_on_all_ranks(len, "", 0, "auto") == 0
+    assert seen == [2, "nccl", None, "2,3"]

@@ -179,7 +179,8 @@ class ExportedBackend:
     """
 
     def __init__(self, program: Path, takes: str, gives: str, options: PredictorOptions):
-        self.precision = precision_on(options.use_gpu, options.precision)
+        engine_name = ", TensorRT" if options.use_tensorrt else ""
+        self.precision = precision_on(options.use_gpu, options.precision) + engine_name
         self._predictor = Predictor(program, options)
         self._normalize = Normalize() if takes == "float" else None
         self._gives = gives

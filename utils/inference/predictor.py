@@ -72,6 +72,11 @@ class Predictor:
 
     def __init__(self, program: Path, options: PredictorOptions):
         options.check()
+        if options.use_tensorrt and program.suffix != PROGRAM_ENDINGS[-1]:
+            raise UserError(
+                f"{program}: TensorRT takes {PROGRAM_ENDINGS[-1]} alone, which Paddle 2.6 exports; "
+                "--use-tensorrt False runs it"
+            )
         parameters = program.with_suffix(PARAMETERS)
         for path in (program, parameters):
             if not path.is_file():

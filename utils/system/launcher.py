@@ -66,6 +66,9 @@ def run_on_all_ranks(
     ranks = processes or gpus or 1
     if ranks == 1:
         return function(argument)
+    os.environ.pop("PADDLE_DISTRI_BACKEND", None)  # left over from a launcher, it would count
+    if "CUDA_VISIBLE_DEVICES" in os.environ:  # Paddle takes no blanks in it
+        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ["CUDA_VISIBLE_DEVICES"].replace(" ", "")
     return _spawn(function, argument, ranks, "nccl" if gpus else "gloo")
 
 

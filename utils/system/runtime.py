@@ -28,7 +28,7 @@ def setup_paddle(
 
     Paddle reads these settings once: it uses 1 thread unless OMP_NUM_THREADS is set, and the MKL
     it ships takes AMD processors for old ones unless MKL_DEBUG_CPU_TYPE says otherwise.
-    What the user has set in the environment stays.
+    What the user has set in the environment stays, but for what an argument says.
 
     Args:
         cpu_threads: threads for CPU maths; 0: OMP_NUM_THREADS where set, else all cores, shared
