@@ -89,6 +89,9 @@ class HashNet(nn.Layer):
             UserError: the file is missing or broken, or is for another network or other bits.
         """
         path = find_state(prefix, WEIGHTS, TRAINING)
+        newest = path.with_name(f"last_{self.bit}{TRAINING}")
+        if not os.path.isfile(path) and newest.is_file():
+            raise UserError(f"{path}: missing; but a state is there: --pretrained {newest}")
         if path.suffix == TRAINING:
             parts, record, sha256 = read_training_state(path)
             state = parts.get("network", {})

@@ -13,6 +13,8 @@ from helpers import epochs_of, log_of
 from small_network import SmallHashNet, values
 from small_training import train_small
 
+from utils.system.errors import UserError
+
 
 def evaluate(data, output, *more):
     """The metrics of an evaluation, and its log."""
@@ -93,3 +95,12 @@ def test_labels_that_teach_nothing_and_codes_that_say_nothing_are_told(
     before, after = log_of(tmp_path / "output").split("Start training")
     assert f"{which} pairs of training images are similar: nothing can be learned" in before
     assert "database: 8 images have only 1 distinct codes" in after
+
+
+def test_where_no_best_weights_are_but_a_state_the_line_names_it(
+    small_data, trained_small, tmp_path
+):
+    output = shutil.copytree(trained_small, tmp_path / "output")
+    (output / "weights_8.pdparams").unlink()
+    with pytest.raises(UserError, match=rf"missing; .* --pretrained {output}/last_8\.npz"):
+        train_small(small_data, output, "--eval", "--pretrained", output / "weights_8")
