@@ -103,7 +103,7 @@ def main() -> int:
     info = read_dataset_info(arguments.dataset)
     report = check_dataset(
         info,
-        arguments.data_path or Path(ROOT, info.data_path),
+        arguments.data_path or info.image_folder,
         arguments.list_path or info.folder,
         arguments.workers,
         arguments.labels_only,

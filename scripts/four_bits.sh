@@ -54,5 +54,5 @@ needs_gpus() {
     [ "$task" = train ] || what="evaluate $OUTPUT_DIR/weights_BIT for" weights=""
     echo "No GPU answers here. On GPUs this would $what $BITS bits on $DATASET with main_multi_gpu.py."
     echo "On the CPU, with two processes: NPROCS=2 DATASET=coco_lite sh scripts/${task}_multi_gpu.sh$weights"
-    exit 0
+    exit 2
 }

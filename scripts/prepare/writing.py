@@ -56,9 +56,9 @@ class DatasetFolder:
             images: where its images are, if not where `info` says.
         """
         contents = {path: as_text(lists[split]) for split, path in self._lists.items()}
-        if images:  # in the repository the path is relative to it
-            folder = images.resolve()
-            folder = folder.relative_to(ROOT) if ROOT in folder.parents else folder
+        if images:  # of a card in data/ the path is relative to the repository
+            folder, is_ours = images.resolve(), self.path.resolve().parent == DATA_FOLDER
+            folder = folder.relative_to(ROOT) if is_ours and ROOT in folder.parents else folder
             info = replace(info, data_path=folder.as_posix())
         if self._kept:
             self._check_same_classes(info)
@@ -90,7 +90,7 @@ class DatasetFolder:
         """The commands that check the data set and train on it, to be pasted."""
         known = self.path.resolve().parent == DATA_FOLDER
         words = ["--dataset", self.path.name if known else str(self.path)]
-        if images and self._kept and (ROOT / self._kept.data_path).resolve() != images.resolve():
+        if images and self._kept and self._kept.image_folder.resolve() != images.resolve():
             words += ["--data-path", str(images)]
         train = ["main_single_gpu.py", "--bit", "64", *words]
         if random_weights := not (ROOT / IMAGENET_WEIGHTS).is_file():

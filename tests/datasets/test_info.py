@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -97,3 +99,24 @@ def test_a_wrong_one_s_message_is_one_line_that_names_file_and_key(read, changes
     with pytest.raises(UserError, match=r"dataset\.yaml[:,] .*" + message) as error:
         read(changes)
     assert "\n" not in str(error.value)
+
+
+def test_a_card_s_image_folder_is_what_people_expect(read, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert read({}).image_folder == tmp_path / "images"
+    assert read({"data_path": "../photos"}).image_folder == tmp_path / "../photos"
+    assert read({"data_path": "~/photos"}).image_folder == Path("/home/me/photos")
+    assert read({"data_path": "/photos"}).image_folder == Path("/photos")
+    shipped = read_dataset_info("coco_lite").image_folder
+    assert shipped.resolve() == DATA_FOLDER.parent / "datasets/coco_lite"
+
+
+@pytest.mark.parametrize("lists", [{"train": "/etc/passwd"}, {"train": "../t.txt"}, {"test": "a"}])
+def test_lists_lie_in_the_card_s_folder(read, lists):
+    with pytest.raises(UserError, match="lists: expected one file name each"):
+        read({"lists": {"train": "t.txt", "test": "q.txt", "database": "d.txt", **lists, "x": "y"}})
+    if "test" not in lists:
+        names = {"train": "t.txt", "test": "q.txt", "database": "d.txt", **lists}
+        with pytest.raises(UserError, match="lists: expected one file name each"):
+            read({"lists": names})
+    assert read({"lists": {"database": "d.txt"}}).lists == {"database": "d.txt"}

@@ -17,7 +17,6 @@ from utils.codes import check_bit
 from utils.config.options import EXPORT, INFER, PREDICT, TRAIN, TRAIN_MULTI, Config, Option
 from utils.datasets.info import (
     DatasetInfo,
-    in_repository,
     read_dataset_info,
     read_yaml_mapping,
 )
@@ -192,7 +191,7 @@ def parse_config(command: Command, arguments: Sequence[str] | None = None) -> Co
 
 
 def _data_settings(info: DatasetInfo) -> dict[str, Any]:
-    folder = str(in_repository(info.data_path))
+    folder = str(info.image_folder)
     return {"num_class": info.num_class, "topK": info.topK, "data_path": folder}
 
 

@@ -29,7 +29,7 @@ class DatasetInfo:
         folder: where the file is; list files are named relative to it.
         num_class: labels an image.
         topK: K of MAP@K in the literature; -1 for the whole database.
-        data_path: default folder of the images; relative to the repository's root.
+        data_path: default folder of the images; see `image_folder`.
         kind: 'list' (list files and images) or 'cifar10' (the official archive).
         lists: file name of each split's list; the database's alone: it can be searched.
         resize: 'short_side' (then a crop) or 'square' (the whole image, no crop).
@@ -50,8 +50,15 @@ class DatasetInfo:
     classes: tuple[str, ...] = ()
     provenance: str = ""
 
+    @property
+    def image_folder(self) -> Path:
+        """`data_path`: of a card in data/ relative to the repository, else to the card's folder."""
+        path = Path(os.path.expanduser(self.data_path))
+        is_ours = self.folder.resolve().parent == DATA_FOLDER
+        return in_repository(path) if is_ours else self.folder / path
 
-def in_repository(path: str) -> Path:
+
+def in_repository(path: str | os.PathLike) -> Path:
     """A path; a relative one is the repository's, and stays short where the command runs there."""
     root = DATA_FOLDER.parent
     return Path(path) if Path.cwd() == root else root / path
