@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from utils.config import EXPORT_COMMAND, parse_config
 from utils.system.errors import run_command
-from utils.system.runtime import setup_paddle
 
 
 def main() -> int:
     """Loads the weights, writes program, parameters and record, names the files."""
+    from utils.config import EXPORT_COMMAND, parse_config  # here Ctrl-C is told in a line
+    from utils.system.runtime import setup_paddle
+
     config = parse_config(EXPORT_COMMAND)
     setup_paddle(config.cpu_threads)
     import paddle  # what imports Paddle comes after its start

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from utils.config import TRAIN_MULTI_COMMAND, parse_config
 from utils.system.errors import run_command
-from utils.system.runtime import setup_paddle
 
 
 def main() -> int:
     """Reads the settings, starts Paddle, hands over to all ranks."""
+    from utils.config import TRAIN_MULTI_COMMAND, parse_config  # here Ctrl-C is told in a line
+    from utils.system.runtime import setup_paddle
+
     config = parse_config(TRAIN_MULTI_COMMAND)
     setup_paddle(config.cpu_threads, config.tf32, config.device, alone=False)
     from utils.system.launcher import run_on_all_ranks  # imports Paddle, so after its start

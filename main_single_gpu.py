@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from utils.config import TRAIN_COMMAND, parse_config
 from utils.system.errors import run_command
-from utils.system.runtime import setup_paddle
 
 
 def main() -> int:
     """Reads the settings, starts Paddle, hands over."""
+    from utils.config import TRAIN_COMMAND, parse_config  # here Ctrl-C is told in a line
+    from utils.system.runtime import setup_paddle
+
     config = parse_config(TRAIN_COMMAND)
     setup_paddle(config.cpu_threads, config.tf32, config.device)
     if config.eval:  # what imports Paddle comes after its start

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 
-from utils.config import PREDICT_COMMAND, parse_config
 from utils.system.errors import run_command
-from utils.system.runtime import choose_device, setup_paddle
 
 
 def main() -> int:
     """Encodes the queries, finds their nearest database images, shows them."""
+    from utils.config import PREDICT_COMMAND, parse_config  # here Ctrl-C is told in a line
+    from utils.system.runtime import choose_device, setup_paddle
+
     config = parse_config(PREDICT_COMMAND)
     setup_paddle(config.cpu_threads, config.tf32, config.device)
     from models import HashNet  # what imports Paddle comes after its start
@@ -28,9 +29,8 @@ def main() -> int:
     transform = config.transform()
     options = config.loader_options(transform)
     encoder = Encoder(backend, transform, config.batch_size, options, weights)
-    found = run_search(
-        config, encoder, queries, config.searched_splits(), config.paths.database_codes
-    )
+    codes_file = config.paths.database_codes
+    found = run_search(config, encoder, queries, config.searched_splits(), codes_file)
     if config.json:
         print(json.dumps({"bit": config.bit, "results": found}, indent=2, ensure_ascii=False))
     return 0

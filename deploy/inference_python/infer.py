@@ -8,13 +8,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from utils.config import INFER_COMMAND, parse_config
 from utils.system.errors import run_command
-from utils.system.runtime import setup_paddle
 
 
 def main() -> int:
     """Encodes the queries, finds their nearest database images, shows them, maybe timed."""
+    from utils.config import INFER_COMMAND, parse_config  # here Ctrl-C is told in a line
+    from utils.system.runtime import setup_paddle
+
     config = parse_config(INFER_COMMAND)
     device = "gpu" if config.use_gpu else "cpu"
     setup_paddle(config.cpu_threads, config.tf32, device)
