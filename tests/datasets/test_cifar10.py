@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import shutil
 import tarfile
 
 import numpy as np
@@ -62,15 +63,29 @@ def names_of(split):
     return [split.images.name(index) for index in range(len(split))]
 
 
-def test_the_archive_s_images_come_in_rgb_with_their_classes_training_part_first(tmp_path):
-    for names in (NAMES, [NAMES[5], *NAMES[:5]]):
-        write_archive(tmp_path, names)
-        images, classes = read_archive(tmp_path)
-        assert images.shape == (120, 32, 32, 3) and images.dtype == np.uint8
-        order = np.roll(np.arange(120), 0 if names == NAMES else -20)
-        np.testing.assert_array_equal(classes, CLASSES[order])
-        expected = np.stack([10 * CLASSES, np.full(120, 100), np.arange(120)], axis=1)
-        assert (images == expected[order, None, None]).all()
+@pytest.mark.parametrize("layout", ["official", "repacked", "unpacked", "batches alone"])
+def test_the_images_come_in_rgb_with_their_classes_in_the_batches_order(tmp_path, layout):
+    write_archive(tmp_path)
+    if layout != "official":
+        with tarfile.open(tmp_path / ARCHIVE) as archive:
+            archive.extractall(tmp_path)
+        (tmp_path / ARCHIVE).unlink()
+    unpacked = tmp_path / "cifar-10-batches-py"
+    if layout == "repacked":
+        with tarfile.open(tmp_path / ARCHIVE, "w:gz") as archive:
+            for name in reversed(NAMES):
+                archive.add(unpacked / name, f"./{name}")
+        shutil.rmtree(unpacked)
+    folder = unpacked if layout == "batches alone" else tmp_path
+    images, classes = read_archive(folder)
+    assert images.shape == (120, 32, 32, 3) and images.dtype == np.uint8
+    np.testing.assert_array_equal(classes, CLASSES)
+    expected = np.stack([10 * CLASSES, np.full(120, 100), np.arange(120)], axis=1)
+    assert (images == expected[:, None, None]).all()
+    if layout == "unpacked":
+        (unpacked / "data_batch_4").unlink()
+        with pytest.raises(UserError, match=r"batches-py: incomplete: data_batch_4 missing; get"):
+            read_archive(tmp_path)
 
 
 @pytest.mark.parametrize(("database", "per_class"), [("rest", 6), ("rest+train", 10), ("train", 4)])
@@ -108,8 +123,9 @@ def test_a_class_with_too_few_images_is_told():
         (os.unlink, "missing; get .*https://"),
         (lambda path: path.write_text("a text"), "not CIFAR-10's archive"),
         (lambda path: os.truncate(path, 1000), "not CIFAR-10's archive"),
-        ({"names": [*NAMES, NAMES[0]]}, "not CIFAR-10's archive: more than 6 batches"),
-        ({"labels": [1, 2]}, "not CIFAR-10's archive: 120 images, 12 labels"),
+        ({"names": [*NAMES, NAMES[0]]}, "not CIFAR-10's archive: data_batch_1 .* stands twice"),
+        ({"labels": [1, 2]}, "not CIFAR-10's batches: 120 images, 12 labels"),
+        ({"names": NAMES[1:]}, "incomplete: data_batch_1 missing"),
         ({"data": os.system}, r"refused: the archive asks for posix\.system"),
     ],
 )

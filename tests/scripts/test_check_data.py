@@ -13,6 +13,7 @@ from helpers import drawn_image, fail, succeed
 
 from scripts import check_data
 from scripts.check_data import NOTES, PROBLEMS, check_dataset
+from utils.datasets.cifar10 import NAMES
 from utils.datasets.info import read_dataset_info
 from utils.system.errors import UserError
 
@@ -197,11 +198,14 @@ def test_the_released_lists_are_sound(released_lists):
 
 def test_cifar10_from_its_archive(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (120, 3072), np.uint8)
-    batch = {"data": pixels, "labels": [index % 10 for index in range(120)]}
+    labels = [index % 10 for index in range(120)]
     with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as archive:
-        entry, content = tarfile.TarInfo("data_batch_1"), pickle.dumps(batch, protocol=2)
-        entry.size = len(content)
-        archive.addfile(entry, io.BytesIO(content))
+        for number, name in enumerate(NAMES):
+            rows = slice(20 * number, 20 * number + 20)
+            content = pickle.dumps({"data": pixels[rows], "labels": labels[rows]}, protocol=2)
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
     protocol = "protocol: {train_per_class: 4, test_per_class: 2, database: train}"
     info = f"{{name: c, kind: cifar10, num_class: 10, topK: -1, data_path: x, {protocol}}}"
     change(tmp_path, {"dataset.yaml": [info]})

@@ -7,20 +7,23 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.system.errors import UserError
+from utils.system.errors import UserError, first_line
 from utils.system.files import open_untrusted
 from utils.system.pickles import RefusedPickle, load_plain
 
 ARCHIVE = "cifar-10-python.tar.gz"
 SOURCE = "https://www.cs.toronto.edu/~kriz/cifar.html"
-BATCHES = 6
+FOLDER = "cifar-10-batches-py"
+"""Of the unpacked archive."""
+_HINT = f"get {ARCHIVE} from {SOURCE} and put it there"
+NAMES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 MAX_ARCHIVE = 1 << 30
 MAX_BATCH = 1 << 26
 """Bytes of the archive, and of each batch in it, at most; the true ones have 170 and 31 MB."""
 
 
 def read_archive(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """All 60,000 images of the archive in `folder`, its training part first.
+    """All 60,000 images of the archive in `folder`, or of it unpacked there, in the batches' order.
 
     Returns:
         Images [n, 32, 32, 3] uint8, RGB, and classes [n] int64.
@@ -28,33 +31,48 @@ def read_archive(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         UserError: the archive is missing or is not CIFAR-10's.
     """
-    archive = folder / ARCHIVE
-    hint = f"get {ARCHIVE} from {SOURCE} and put it there"
-    with open_untrusted(archive, "CIFAR-10's archive", MAX_ARCHIVE, hint) as file:
-        try:
-            with tarfile.open(fileobj=file) as tar:
-                batches = _read_batches(tar)
-        except RefusedPickle as error:
-            raise UserError(f"{archive}: refused: the archive {error}") from error
-        images = np.concatenate([np.asarray(batch["data"], np.uint8) for batch in batches])
-        classes = np.concatenate([np.asarray(batch["labels"], np.int64) for batch in batches])
+    unpacked = folder if (folder / NAMES[0]).exists() else folder / FOLDER
+    where = unpacked if unpacked.is_dir() else folder / ARCHIVE
+    batches = _read_folder(where) if where.is_dir() else _read_tar(where)
+    missing = [name for name in NAMES if name not in batches]
+    if missing:
+        raise UserError(f"{where}: incomplete: {', '.join(missing)} missing; {_HINT}")
+    try:
+        found = [batches[name] for name in NAMES]
+        images = np.concatenate([np.asarray(batch["data"], np.uint8) for batch in found])
+        classes = np.concatenate([np.asarray(batch["labels"], np.int64) for batch in found])
         if len(images) != len(classes) or not len(classes) or classes.min() < 0:
             raise ValueError(f"{len(images)} images, {len(classes)} labels")
         return images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), classes
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{where}: not CIFAR-10's batches: {first_line(error)}") from error
 
 
-def _read_batches(tar: tarfile.TarFile) -> list[dict]:
-    """The archive's batches in its own order, but those of the training part first."""
-    batches: dict[str, list[dict]] = {"data_batch": [], "test_batch": []}
-    for member in tar:
-        for part, found in batches.items():
-            if part in member.name and member.isfile():
-                if member.size > MAX_BATCH:
-                    raise ValueError(f"{member.name} has {member.size:,} bytes")
-                if sum(map(len, batches.values())) == BATCHES:
-                    raise ValueError(f"more than {BATCHES} batches")
-                found.append(load_plain(tar.extractfile(member).read()))
-    return [batch for part in batches.values() for batch in part]
+def _read_folder(folder: Path) -> dict[str, dict]:
+    batches = {}
+    for path in filter(Path.exists, map(folder.joinpath, NAMES)):
+        with open_untrusted(path, "a batch of CIFAR-10", MAX_BATCH, _HINT) as file:
+            batches[path.name] = _load(file.read(), path)
+    return batches
+
+
+def _read_tar(path: Path) -> dict[str, dict]:
+    batches, what = {}, "CIFAR-10's archive"
+    with open_untrusted(path, what, MAX_ARCHIVE, _HINT) as file, tarfile.open(fileobj=file) as tar:
+        for member in tar:
+            name = member.name.rpartition("/")[2]
+            if name in NAMES and member.isfile():
+                if member.size > MAX_BATCH or name in batches:
+                    raise ValueError(f"{name} has {member.size:,} bytes, or stands twice")
+                batches[name] = _load(tar.extractfile(member).read(), path)
+    return batches
+
+
+def _load(content: bytes, path: Path) -> dict:
+    try:
+        return load_plain(content)
+    except RefusedPickle as error:
+        raise UserError(f"{path}: refused: the archive {error}") from error
 
 
 def split_indices(
