@@ -83,8 +83,8 @@ def test_ranks_share_the_cores_unless_threads_are_given(given, expected, monkeyp
 def test_the_log_names_a_gpu_its_capability_and_its_libraries(monkeypatch):
     assert describe_device() == "cpu"
     monkeypatch.setattr(paddle.device, "get_device", lambda: "gpu:1")
-    monkeypatch.setattr(paddle.device.cuda, "get_device_name", lambda: "NVIDIA A100")
-    monkeypatch.setattr(paddle.device.cuda, "get_device_capability", lambda: (8, 0))
+    monkeypatch.setattr(paddle.device.cuda, "get_device_name", {"gpu:1": "NVIDIA A100"}.get)
+    monkeypatch.setattr(paddle.device.cuda, "get_device_capability", {"gpu:1": (8, 0)}.get)
     monkeypatch.setattr(paddle.version, "cuda", lambda: "12.6")
     monkeypatch.setattr(paddle.version, "cudnn", lambda: "9.5.1")
     expected = "gpu:1 (NVIDIA A100, compute capability 8.0, CUDA 12.6, cuDNN 9.5.1)"
@@ -151,15 +151,16 @@ def test_tensorrt_takes_the_older_format_alone(monkeypatch, tmp_path):
 
 def test_what_would_mislead_paddle_s_spawn_is_taken_out(monkeypatch):
     monkeypatch.setenv("PADDLE_DISTRI_BACKEND", "gloo")
+    monkeypatch.setenv("MASTER_ADDR", "elsewhere")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 3")
     monkeypatch.setattr(launcher, "usable_gpus", lambda: 2)
     seen = []
 
     def spawn(*arguments):
-        names = ("PADDLE_DISTRI_BACKEND", "CUDA_VISIBLE_DEVICES")
+        names = ("PADDLE_DISTRI_BACKEND", "MASTER_ADDR", "CUDA_VISIBLE_DEVICES")
         seen.extend([*arguments[2:], *map(runtime.os.environ.get, names)])
         return 0
 
     monkeypatch.setattr(launcher, "_spawn", spawn)
     assert launcher.run_on_all_ranks(len, "", 0, "auto") == 0
-    assert seen == [2, "nccl", None, "2,3"]
+    assert seen == [2, "nccl", None, None, "2,3"]

@@ -34,6 +34,8 @@ from utils.system.runtime import has_launcher, keep_sigterm, share_cores, usable
 
 SETTLE_SECONDS = 1.0
 """From the first failure seen to the search for its cause: one rank's end fails the others."""
+_LEFT_OVER = ("PADDLE_DISTRI_BACKEND", "PADDLE_MASTER", "MASTER_ADDR", "MASTER_PORT")
+"""What Paddle would obey, whoever has set it, where it starts ranks itself."""
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 
@@ -66,7 +68,8 @@ def run_on_all_ranks(
     ranks = processes or gpus or 1
     if ranks == 1:
         return function(argument)
-    os.environ.pop("PADDLE_DISTRI_BACKEND", None)  # left over from a launcher, it would count
+    for name in _LEFT_OVER:
+        os.environ.pop(name, None)
     if "CUDA_VISIBLE_DEVICES" in os.environ:  # Paddle takes no blanks in it
         os.environ["CUDA_VISIBLE_DEVICES"] = os.environ["CUDA_VISIBLE_DEVICES"].replace(" ", "")
     return _spawn(function, argument, ranks, "nccl" if gpus else "gloo")

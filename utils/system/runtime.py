@@ -159,10 +159,11 @@ def describe_device() -> str:
     device = paddle.device.get_device()
     if device == "cpu":
         return device
-    major, minor = paddle.device.cuda.get_device_capability()
+    gpu = paddle.device.cuda
+    name, (major, minor) = gpu.get_device_name(device), gpu.get_device_capability(device)
     return (
-        f"{device} ({paddle.device.cuda.get_device_name()}, compute capability {major}.{minor}, "
-        f"CUDA {paddle.version.cuda()}, cuDNN {paddle.version.cudnn()})"
+        f"{device} ({name}, compute capability {major}.{minor}, CUDA {paddle.version.cuda()}, "
+        f"cuDNN {paddle.version.cudnn()})"
     )
 
 
