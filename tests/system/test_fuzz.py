@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import pickle
 import warnings
+import zipfile
 
 import numpy as np
 import paddle
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_network import SmallHashNet, values
 
+from scripts.convert_weights import read_torch_weights
 from utils.codes.storage import load_codes, save_codes
 from utils.config import PREDICT_COMMAND, TRAIN_COMMAND, Config, parse_config
 from utils.datasets import open_splits
@@ -222,3 +225,40 @@ arguments = st.one_of(flags, st.text(st.characters(exclude_characters="\0"), max
 @example(["--config", "x" * 300])
 def test_command_lines(words):
     only_user_errors(lambda: parse_config(TRAIN_COMMAND, words), "")
+
+
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=9)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner)),
+    max_leaves=4,
+)
+saved = st.dictionaries(st.sampled_from(sorted(Config.options())), json_values, max_size=6)
+
+
+@cases(400)
+@given(st.one_of(saved, json_values))
+@example({"epoch": 10**400})
+@example({"dataset": "x" * 5000})
+@example({"dataset": "\ud800"})
+def test_settings_saved_with_a_state(scratch, settings):
+    path = scratch / "last_8.npz"
+    write_training_state(path, {"network": {"a": np.zeros(1)}}, {"settings": settings})
+    only_user_errors(lambda: parse_config(TRAIN_COMMAND, ["--resume", str(path)]), "")
+
+
+TORCH = [b"ctorch\nFloatStorage\n", b"ctorch._utils\n_rebuild_tensor_v2\n", b"Q", b"\x80\2"]
+TORCH += [b"X\x07\0\0\0storage", b"X\1\0\0\0" + b"0", b"\x85", b"\x87", b"K\2", b"\x89"]
+
+
+@cases(700)
+@given(words_of([*INSTRUCTIONS, *TORCH]), st.booleans(), seeds)
+def test_weights_of_pytorch(scratch, program, is_zip, seed):
+    content = b"".join(pickle.dumps(head, 2) for head in (1, 1001, {})) + program
+    if is_zip:
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("a/data.pkl", b"\x80\2" + program)
+            archive.writestr("a/data/0", bytes(16))
+        content = file.getvalue()
+    path = written(scratch / "a.pth", mutated(content, seed) if seed % 2 else content)
+    only_user_errors(lambda: read_torch_weights(path), path)
