@@ -6,6 +6,7 @@ import hashlib
 
 import numpy as np
 import paddle
+import paddle_2_2
 import pytest
 from small_network import SmallHashNet, values
 
@@ -101,6 +102,18 @@ def test_weights_load_by_prefix_or_path_from_either_kind_of_file(tmp_path, endin
         HashNet.load_weights(SmallHashNet(16), path)
     with pytest.raises(UserError, match=r"none\.pdparams: missing"):
         HashNet.load_weights(network, tmp_path / "none")
+
+
+def test_the_published_weights_load_as_paddle_2_2_wrote_them(hashnet, tmp_path):
+    before, path = values(hashnet), tmp_path / "weights_16.pdparams"
+    published = {name: -array for name, array in before.items()}
+    paddle_2_2.save(paddle_2_2.published_weights(published), path)
+    try:
+        hashnet.load_weights(tmp_path / "weights_16")
+        for name, tensor in hashnet.state_dict().items():
+            np.testing.assert_array_equal(tensor.numpy(), published[name])
+    finally:
+        hashnet.set_state_dict(before)
 
 
 def test_images_are_normalized_with_imagenet_s_mean_and_deviation():

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import paddle
+import paddle_2_2
 import pytest
-from small_network import SmallHashNet
+from small_network import SmallHashNet, values
 
 from utils.system.errors import UserError
 from utils.system.state_files import (
     assign_strictly,
     find_state,
+    read_named_state,
     read_state,
     read_training_state,
     write_training_state,
@@ -151,6 +153,29 @@ def test_states_that_paddle_writes_are_read_as_paddle_reads_them(tmp_path, proto
         for name, value in expected.items():
             assert isinstance(found[name], np.ndarray) == isinstance(value, np.ndarray)
             np.testing.assert_array_equal(found[name], value)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])  # 4 is what `paddle.save` chose
+def test_states_that_paddle_2_2_wrote_are_read_as_paddle_reads_them(tmp_path, protocol):
+    arrays, path = values(SmallHashNet()), tmp_path / "a.pdparams"
+    optimizer = paddle_2_2.published_momentum(arrays, epochs=10)
+    masters = {
+        name: paddle_2_2.Tensor(f"{paddle_2_2.internal_name(name)}_fp32_master_0", array + 1)
+        for name, array in arrays.items()
+    }
+    weights = paddle_2_2.published_weights(arrays)
+    for state in (weights, optimizer, {**optimizer, "master_weights": masters}):
+        paddle_2_2.save(state, path, protocol)
+        found, internal_names, _ = read_named_state(path, "a state")
+        assert internal_names.get("classifier_plus.6.weight") in ("linear_5.w_0", None)
+        expected = paddle.load(str(path), return_numpy=True)
+        assert found.keys() == expected.keys() == state.keys()
+        assert found.get("LR_Scheduler") == expected.get("LR_Scheduler")
+        tensors = [name for name, each in state.items() if isinstance(each, paddle_2_2.Tensor)]
+        assert len(tensors) == len(arrays)
+        for name in tensors:
+            np.testing.assert_array_equal(found[name], expected[name])
+            np.testing.assert_array_equal(found[name], state[name].array)
 
 
 def test_large_arrays_that_were_cut_up_are_put_together(tmp_path):

@@ -8,6 +8,7 @@ import signal
 
 import numpy as np
 import paddle
+import paddle_2_2
 import pytest
 from helpers import assert_same_state, epochs_of, log_of
 from small_training import run_small, train_small
@@ -16,7 +17,12 @@ from utils import engine
 from utils.config import TRAIN_COMMAND, Config, parse_config
 from utils.datasets.loader import BatchLoader
 from utils.system.errors import UserError
-from utils.system.state_files import read_state, read_training_state, write_training_state
+from utils.system.state_files import (
+    read_named_state,
+    read_state,
+    read_training_state,
+    write_training_state,
+)
 from utils.training import trainer
 from utils.training.resume import differences, samples_per_step
 
@@ -224,15 +230,20 @@ def test_a_loss_that_is_not_finite_leaves_the_last_good_state(small_data, copy):
 
 @pytest.fixture()
 def published(whole, tmp_path):
-    """Two files as the published code writes them; their prefix."""
-    for ending in (".pdparams", ".pdopt"):
-        shutil.copy(whole / f"weights_8{ending}", tmp_path / f"old_8{ending}")
+    """Two files as the published code wrote them; their prefix."""
+    weights, names, _ = read_named_state(whole / "weights_8.pdparams", "a state")
+    state, _ = read_state(whole / "weights_8.pdopt", "a state")
+    velocities = {name: state[f"{names[name]}_velocity_0"] for name in weights}
+    assert all(array.any() for array in velocities.values())
+    momentum = paddle_2_2.published_momentum(velocities, epochs=3)
+    paddle_2_2.save(paddle_2_2.published_weights(weights), tmp_path / "old_8.pdparams")
+    paddle_2_2.save(momentum, tmp_path / "old_8.pdopt")
     return tmp_path / "old_8"
 
 
 @pytest.mark.parametrize("ending", ["", ".pdparams"])
 def test_a_state_of_the_published_code_goes_on_after_last_epoch(
-    small_data, published, tmp_path, ending
+    small_data, whole, published, tmp_path, ending
 ):
     begin = ["--resume", f"{published}{ending}"]
     with pytest.raises(UserError, match=r"old_8\.npz: missing; --last-epoch N says how many"):
@@ -240,6 +251,9 @@ def test_a_state_of_the_published_code_goes_on_after_last_epoch(
     assert train(small_data, tmp_path, *begin, "--last_epoch", "3") == 0
     assert log_of(tmp_path).count("Start training from epoch 4.") == 1
     assert progress_of(tmp_path)["epoch"] == 4
+    ours = ["--resume", whole / "weights_8", "--last-epoch", "3"]
+    assert train(small_data, tmp_path / "ours", *ours) == 0
+    assert_same_state(tmp_path, tmp_path / "ours")
 
 
 @pytest.mark.parametrize(

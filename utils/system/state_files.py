@@ -51,6 +51,15 @@ def read_state(path: Path, expected: str) -> tuple[dict[str, Any], str]:
         UserError: the file is missing, is not `expected`, or asks for anything else than a state
             needs (`utils.system.pickles`); then nothing of it was run.
     """
+    state, _, sha256 = read_named_state(path, expected)
+    return state, sha256
+
+
+def read_named_state(path: Path, expected: str) -> tuple[dict[str, Any], dict[str, str], str]:
+    """As `read_state`, with the parameters' internal names before the SHA-256.
+
+    Optimizer states are named after them; they depend on all layers that a process had made.
+    """
     with open_untrusted(path, expected, MAX_STATE) as file:
         content = file.read()
         try:
@@ -62,12 +71,13 @@ def read_state(path: Path, expected: str) -> tuple[dict[str, Any], str]:
         for name, whole in state.pop(_CUT_UP, {}).items():  # large tensors, as `paddle.save` cuts
             slices = [state.pop(part) for part in whole["slices"]]
             state[name] = np.concatenate(slices).reshape(tuple(whole["OriginShape"]))
-        state.pop(_INTERNAL_NAMES, None)
+        table = state.pop(_INTERNAL_NAMES, {})
+        internal_names = {name: each for name, each in table.items() if isinstance(each, str)}
         for name, value in state.items():
             is_pair = isinstance(value, (list, tuple)) and len(value) == 2
             if is_pair and isinstance(value[1], np.ndarray):  # a tensor's internal name before it
                 state[name] = value[1]
-        return state, hashlib.sha256(content).hexdigest()
+        return state, internal_names, hashlib.sha256(content).hexdigest()
 
 
 def write_training_state(

@@ -23,6 +23,7 @@ from utils.system.state_files import (
     WEIGHTS,
     assign_strictly,
     find_state,
+    read_named_state,
     read_state,
     read_training_state,
 )
@@ -82,7 +83,7 @@ def resume(
         _log.warning("The bank begins empty: the saved one is of other images or labels")
     else:
         assign_strictly(criterion, bank, str(path))
-    _restore_optimizer(optimizer, network, kept, path)
+    _restore_optimizer(optimizer, network, kept, path, {})
     _log.info(f"----- Resume: Load model, optimizer and state from {path}")
     _log.info(f"{progress.epoch} of {config.epoch} epochs are done")
     before, here = samples_per_step(saved), samples_per_step(settings)
@@ -109,10 +110,11 @@ def _resume_weights(
             f"{path.with_suffix(TRAINING)}: missing; --last-epoch N says how many epochs were "
             f"trained, where only {path.name} and its {OPTIMIZER} are there"
         )
-    network.set_weights(read_state(path, "a file of trained weights")[0], path)
+    weights, internal_names, _ = read_named_state(path, "a file of trained weights")
+    network.set_weights(weights, path)
     optimizer_path = path.with_suffix(OPTIMIZER)
     state, _ = read_state(optimizer_path, "a file of the optimizer's state")
-    _restore_optimizer(optimizer, network, state, optimizer_path)
+    _restore_optimizer(optimizer, network, state, optimizer_path, internal_names)
     _log.info(f"----- Resume: Load model, optimizer and state from {path}")
     return Progress(epoch=config.last_epoch)
 
@@ -134,15 +136,18 @@ def _restore_optimizer(
     network: paddle.nn.Layer,
     state: dict[str, Any],
     path: Path,
+    internal_names: dict[str, str],
 ) -> None:
     # Paddle itself would notice a missing entry at the first step, and a surplus one never. The
     # schedule's part is not read: the rate depends on the epoch alone.
     kind = type(optimizer).__name__
     scalars = OPTIMIZER_SCALARS.get(kind, ())
     restored = {"LR_Scheduler": optimizer.state_dict()["LR_Scheduler"]}
-    for parameter in network.parameters():
+    for structured_name, parameter in network.named_parameters():
+        # The published code makes more layers: the hash layer is linear_5 there, linear_2 here.
+        internal_name = internal_names.get(structured_name, parameter.name)
         for slot in (*OPTIMIZER_SLOTS[kind], *scalars):
-            name = f"{parameter.name}_{slot}_0"
+            name = f"{internal_name}_{slot}_0"
             array, shape = state.get(name), (1,) if slot in scalars else tuple(parameter.shape)
             is_real = isinstance(array, np.ndarray) and array.dtype.kind == "f"
             if not is_real or array.shape != shape:
@@ -150,7 +155,7 @@ def _restore_optimizer(
                     f"{path}: not the state of {kind} for this network: no {name} of the shape "
                     f"{list(shape)} in it"
                 )
-            restored[name] = array.astype(np.float32)
+            restored[f"{parameter.name}_{slot}_0"] = array.astype(np.float32)
     optimizer.set_state_dict(restored)
 
 
