@@ -8,6 +8,7 @@ import os
 import reprlib
 import signal
 import sys
+import zlib  # noqa: F401  (before Paddle, in each rank: 2.6.2 brings a copy that breaks a later one)
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 

@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import signal
 import warnings
-import zlib  # noqa: F401  (before Paddle: 2.6.2 brings a copy that breaks a later import)
 from importlib import metadata
 from pathlib import Path
 
