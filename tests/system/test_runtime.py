@@ -27,6 +27,13 @@ def test_float32_is_float32_unless_asked_otherwise(tf32, before, after):
     assert done.stdout.strip() == after, done.stderr
 
 
+def test_a_rank_that_paddle_starts_has_zlib_before_paddle():
+    """It imports the main before anything else; Paddle 2.6.2 crashed where an image was opened."""
+    code = "import sys, main_multi_gpu; print('zlib' in sys.modules, 'paddle' in sys.modules)"
+    done = run_script("-c", code, environment={"PYTHONPATH": "."})
+    assert done.stdout.split() == ["True", "False"], done.stderr
+
+
 def test_codes_rounded_to_tf32_are_recorded_as_such(monkeypatch):
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
     assert [precision_on(gpu, "fp32") for gpu in (True, False)] == ["fp32", "fp32"]
