@@ -67,7 +67,7 @@ def test_a_new_data_set_is_a_folder_with_a_dataset_yaml(read, tmp_path):
     assert (found.kind, found.resize) == ("list", "short_side")
 
 
-@pytest.mark.parametrize("name", ["cocoa", "x" * 300, "/root/" + "y/" * 3000, "a\0b"])
+@pytest.mark.parametrize("name", ["cocoa", "x" * 300, "/nowhere/" + "y/" * 3000, "a\0b"])
 def test_an_unknown_data_set_s_message_names_the_known_ones(name):
     with pytest.raises(UserError, match="unknown data set") as error:
         read_dataset_info(name)

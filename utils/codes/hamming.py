@@ -160,8 +160,7 @@ def map_blocks(
 ) -> Iterable[Result]:
     """Runs `work` over blocks of query numbers, in threads (None: one for each processor).
 
-    Gives one result a block, in order. The blocks are the same whatever
-    the number of threads.
+    Gives one result a block, in order. The blocks are the same whatever the number of threads.
     """
     blocks = list(query_groups(range(n_queries), BLOCK_QUERIES))
     threads = threads or (usable_cores() if len(blocks) > 1 else 1)

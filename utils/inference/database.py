@@ -98,10 +98,10 @@ def _load(path: Path, bit: int, encoder: Encoder) -> tuple[dict[str, np.ndarray]
         return {}, set(), "; ".join(differences)
     keys, left_out = record.get("images"), record.get("left_out", [])
     try:
-        skipped = {keys[index] for index in left_out}
-        with_code = [key for index, key in enumerate(keys) if index not in set(left_out)]
+        without = {index: keys[index] for index in left_out}
+        with_code = [key for index, key in enumerate(keys) if index not in without]
         if len(with_code) == len(codes):
-            return dict(zip(with_code, codes)), skipped, ""
+            return dict(zip(with_code, codes)), set(without.values()), ""
     except (TypeError, IndexError):
         pass
     return {}, set(), "its images are not recorded"
