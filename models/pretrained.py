@@ -47,9 +47,13 @@ def load_backbone(network: HashNet, source: str) -> None:
 
 
 def fetch_backbone(source: str) -> None:
-    """Downloads Paddle's AlexNet, where `source` is 'paddle' and it is not there yet."""
+    """Downloads Paddle's AlexNet, where `source` is 'paddle' and it is not there yet.
+
+    Where a launcher's ranks call this together, Paddle lets one of each machine download it, and
+    the others wait.
+    """
     if source == "paddle":
-        paddle.device.set_device("cpu")  # whoever calls this computes nothing
+        paddle.device.set_device("cpu")  # no GPU's memory for what is only fetched
         _paddle_alexnet_state()
 
 

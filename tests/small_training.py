@@ -2,10 +2,12 @@
 
 `small_training.py ARGUMENTS` is main_single_gpu.py, and with `--nprocs N` or under a launcher
 main_multi_gpu.py. The data set is drawn, and so are the first weights (`--pretrained DATA/first`).
+With HASHNET_TEST_CORES it runs as on a machine of so many, and says which threads it takes.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from unittest import mock
@@ -14,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from utils.config import TRAIN_COMMAND, TRAIN_MULTI_COMMAND, Config, parse_config
+from utils.system import runtime
 from utils.system.errors import run_command
 from utils.system.runtime import has_launcher, setup_paddle
 
@@ -25,7 +28,14 @@ def main() -> int:
     """Reads the settings, starts Paddle, hands over to all ranks."""
     several = "--nprocs" in sys.argv or has_launcher()
     config = parse_config(TRAIN_MULTI_COMMAND if several else TRAIN_COMMAND)
+    cores = int(os.environ.get("HASHNET_TEST_CORES", 0))
+    if cores:
+        del os.environ["OMP_NUM_THREADS"]  # nobody has said how many
+        runtime.usable_cores = lambda: cores
     setup_paddle(config.cpu_threads, alone=not several)
+    if cores:
+        loading = config.loader_options(config.transform()).threads
+        print(f"threads: {os.environ['OMP_NUM_THREADS']} compute, {loading} load", flush=True)
     from utils.system.launcher import run_on_all_ranks
 
     processes = config.nprocs if several else 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -76,28 +77,40 @@ def test_the_launcher_runs_it_unchanged_and_resume_says_what_changes(train, spaw
     assert "Start training from epoch 2." in log and "Total # of train batch: 1" in log
 
 
-def test_two_launchers_of_two_ranks_are_four_ranks(small_data, tmp_path):
-    """As on two machines: each launcher starts its own ranks, which meet at one address."""
+def test_two_launchers_of_two_ranks_are_one_of_four(small_data, tmp_path, monkeypatch):
+    """As on two machines of 4 cores: launchers start their own ranks, which meet at one address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         master = f"127.0.0.1:{free.getsockname()[1]}"
-    flags = [SMALL_TRAINING, *arguments_of(small_data, tmp_path / "two", 2, "--eval-epoch", "2")]
-    jobs = [
-        running(
-            *(*LAUNCH, "--nnodes", "2", "--master", master, "--rank", number),
-            *("--log_dir", tmp_path / f"launch{number}", *flags),
-        )
-        for number in (0, 1)
-    ]
+
+    def command(output, machine, ranks, *where):
+        where = ["--nproc_per_node", ranks, *where, "--log_dir", tmp_path / output / machine]
+        return [
+            *("-m", "paddle.distributed.launch", *where),
+            *(SMALL_TRAINING, "--bit", "8", "--dataset", "coco_lite", "--device", "cpu"),
+            *("--crop-size", "63", "--resize-size", "64", "--batch-size", "8", "--epoch", "1"),
+            *("--encoder", "dygraph", "--pretrained", small_data / "first"),
+            *("--output-dir", tmp_path / output),
+        ]
+
+    def threads(output):
+        logs = (tmp_path / output).glob("machine*/workerlog.*")
+        return [re.search("threads: .*", log.read_text(encoding="utf-8"))[0] for log in logs]
+
+    monkeypatch.setenv("HASHNET_TEST_CORES", "4")
+    where = ["--nnodes", "2", "--master", master, "--rank"]
+    jobs = [running(*command("two", f"machine{rank}", 2, *where, rank)) for rank in (0, 1)]
     with jobs[0] as first, jobs[1] as second:
         for job in (first, second):
             said, error = job.communicate(timeout=120)
             assert job.returncode == 0, said + error
-    alone = arguments_of(small_data, tmp_path / "one", 2, "--eval-epoch", "2", "--nprocs", "4")
-    succeed(SMALL_TRAINING, *alone)
+    assert threads("two") == ["threads: 2 compute, 2 load"] * 4, "of 4 cores, for 2 of 4 ranks"
+    monkeypatch.setenv("HASHNET_TEST_CORES", "8")
+    succeed(*command("one", "machine", 4))
+    assert threads("one") == ["threads: 2 compute, 2 load"] * 4
     assert_same_state(tmp_path / "two", tmp_path / "one")
     log = (tmp_path / "two/train/log_8_rank3.txt").read_text(encoding="utf-8")
-    assert "rank 3 of 4" in log
+    assert "rank 3 of 4" in log and "Training completed" in log
 
 
 # The same with the small network, whose start takes no longer than Paddle's.

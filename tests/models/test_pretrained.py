@@ -144,3 +144,25 @@ def test_paddle_s_weights_are_fetched_before_ranks_start_and_nothing_else_is(mon
     assert not asked
     pretrained.fetch_backbone("paddle")
     assert asked == [True]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_of_a_launcher_s_ranks_paddle_lets_the_first_of_a_machine_download(
+    rank, monkeypatch, tmp_path
+):
+    """No test of ours, but of what `fetch_backbone` relies on: nothing else orders the ranks."""
+    endpoints, file = ["10.0.0.1:6070", "10.0.0.1:6071", "10.0.0.2:6070"], tmp_path / "a.pdparams"
+    downloaded = []
+
+    def download(url, folder, *_, **__):
+        downloaded.append(url)
+        file.write_text("weights")
+        return str(file)
+
+    monkeypatch.setenv("PADDLE_TRAINER_ENDPOINTS", ",".join(endpoints))
+    monkeypatch.setenv("PADDLE_CURRENT_ENDPOINT", endpoints[rank])
+    monkeypatch.setattr(paddle.utils.download, "_download", download)
+    monkeypatch.setattr(paddle.utils.download.time, "sleep", lambda _: file.write_text("weights"))
+    url = "https://example.org/a.pdparams"
+    assert paddle.utils.download.get_path_from_url(url, str(tmp_path)) == str(file)
+    assert downloaded == [url] * (rank == 0)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
@@ -34,16 +33,6 @@ def barrier() -> None:
     """Waits until every rank is here."""
     if world_size() > 1:
         dist.barrier()
-
-
-@contextlib.contextmanager
-def main_process_first() -> Iterator[None]:
-    """Rank 0 is through with the block before the others begin: what it fetched, they find."""
-    if not is_main_process():
-        barrier()
-    yield
-    if is_main_process():
-        barrier()
 
 
 def synchronized(network: paddle.nn.Layer) -> paddle.nn.Layer:

@@ -34,8 +34,14 @@ from utils.system.runtime import has_launcher, keep_sigterm, share_cores, usable
 
 SETTLE_SECONDS = 1.0
 """From the first failure seen to the search for its cause: one rank's end fails the others."""
-_LEFT_OVER = ("PADDLE_DISTRI_BACKEND", "PADDLE_MASTER", "MASTER_ADDR", "MASTER_PORT")
-"""What Paddle would obey, whoever has set it, where it starts ranks itself."""
+_LEFT_OVER = (
+    "PADDLE_DISTRI_BACKEND",
+    "PADDLE_MASTER",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "PADDLE_LOCAL_SIZE",  # what cores are shared among
+)
+"""What Paddle and we would obey, whoever has set it, where ranks are started here."""
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 

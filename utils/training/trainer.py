@@ -147,8 +147,7 @@ class Trainer:
             initialize_from_data(self.network, Normalize()(paddle.to_tensor(pixels)))
             _log.info(f"----- Random weights, normalized on {len(pixels)} training images")
         else:
-            with distributed.main_process_first():
-                load_backbone(self.network, config.backbone_weights)
+            load_backbone(self.network, config.backbone_weights)
             _log.info(f"----- Backbone: Load ImageNet weights from {config.backbone_weights}")
 
     def run(self) -> int:
