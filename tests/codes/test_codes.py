@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from fuzzing import cases
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from utils.codes import hamming, hamming_distance, nearest, pack_codes, unpack_codes
 from utils.system.errors import UserError
 
-quick = settings(max_examples=60, deadline=None)
+quick = cases(60)
 widths = st.integers(1, 64)
 
 
@@ -50,6 +51,7 @@ def test_unpacking_gives_the_signs_that_were_packed_and_packing_gives_them_back(
     real = st.floats(allow_nan=False, width=32)
     shape = (data.draw(st.integers(0, 3)), 8 * width)
     z = data.draw(arrays.arrays(np.float32, shape, elements=real))
+    assume(not (np.isin(z, (0, 1)).all() and 0 in z))  # bits written as numbers: refused
     codes = pack_codes(z)
     assert codes.shape == (shape[0], width)
     np.testing.assert_array_equal(unpack_codes(codes), np.where(z >= 0, 1, -1))

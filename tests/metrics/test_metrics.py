@@ -8,7 +8,8 @@ import tracemalloc
 import numpy as np
 import oracle_retrieval as oracle
 import pytest
-from hypothesis import given, settings
+from fuzzing import cases
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -192,7 +193,7 @@ def retrieval_data(draw):
     )
 
 
-@settings(max_examples=100, deadline=None)
+@cases(100)
 @given(retrieval_data())
 def test_many_ties_and_whatever_is_relevant_equal_the_oracle(data):
     assert_equals_oracle(data[:-1], data[-1])
