@@ -19,8 +19,8 @@ def main() -> int:
     config = parse_config(INFER_COMMAND)
     device = "gpu" if config.use_gpu else "cpu"
     setup_paddle(config.cpu_threads, config.tf32, device)
-    from utils.inference.encoder import Encoder, ExportedBackend  # Paddle comes after its start
-    from utils.inference.export import read_exported
+    from utils.inference.encoder import Encoder  # Paddle comes after its start
+    from utils.inference.export import load_exported
     from utils.inference.predictor import PredictorOptions
     from utils.search import open_queries, run_search
     from utils.system.logger import log_to_console
@@ -28,7 +28,6 @@ def main() -> int:
 
     log_to_console(config.json)
     queries = open_queries(config)
-    program, record = read_exported(config.model_dir, config.bit)
     options = PredictorOptions(
         config.use_gpu,
         config.precision,
@@ -38,7 +37,7 @@ def main() -> int:
     )
     options.check()
     choose_device(device)  # before anything computes
-    backend = ExportedBackend(program, record.input, record.output, options)
+    backend, record = load_exported(config.model_dir, config.bit, options)
     transform = record.transform()
     loading = config.loader_options(transform)
     encoder = Encoder(backend, transform, config.batch_size, loading, record.fingerprint())

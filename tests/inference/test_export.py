@@ -16,8 +16,9 @@ from models.layers import Normalize
 from utils.codes import pack_codes
 from utils.datasets.images import open_image
 from utils.datasets.transforms import build_transform
+from utils.inference import export
 from utils.inference.encoder import DygraphBackend, ExportedBackend, InferenceBackend
-from utils.inference.export import Record, read_exported, write_exported
+from utils.inference.export import Record, load_exported, read_exported, write_exported
 from utils.inference.predictor import Predictor, PredictorOptions
 from utils.system.errors import UserError
 from utils.system.runtime import usable_gpus
@@ -103,9 +104,8 @@ def test_every_kind_of_input_and_output_gives_the_same_codes(
 ):
     images, z = drawn[0][:5], drawn[1][:5]
     write_exported(network, record_of(takes, gives), tmp_path)
-    program, record = read_exported(tmp_path, 16)
+    backend, record = load_exported(tmp_path, 16, PredictorOptions())
     assert (record.input, record.output) == (takes, gives)
-    backend = ExportedBackend(program, takes, gives, PredictorOptions())
     for size in (5, 1, 3):
         np.testing.assert_array_equal(backend(images[:size]), pack_codes(z[:size]))
 
@@ -182,6 +182,21 @@ def test_files_that_do_not_belong_together_are_refused(small):
     parameters.write_bytes(parameters.read_bytes()[:-1] + b"?")
     with pytest.raises(UserError, match=r"inference_16\.pdiparams: is not what .*export it again"):
         read_exported(small, 16)
+
+
+def test_a_model_that_is_replaced_while_it_is_loaded_is_refused(small, monkeypatch):
+    def load_the_next(*of_the_first):
+        backend = ExportedBackend(*of_the_first)
+        write_exported(
+            SmallHashNet(16),
+            record_of(resize_size=64, crop_size=63, weights_sha256="1" * 64),
+            small,
+        )
+        return backend
+
+    monkeypatch.setattr(export, "ExportedBackend", load_the_next)
+    with pytest.raises(UserError, match=r"was replaced while it was read; start again"):
+        load_exported(small, 16, PredictorOptions())
 
 
 def test_a_program_of_another_version_is_refused_and_not_left_by_an_export(small):

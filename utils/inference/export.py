@@ -25,7 +25,8 @@ from models import HashNet
 from models.layers import Binarize, Normalize
 from utils.datasets.info import RESIZES, read_yaml_mapping
 from utils.datasets.transforms import Transform, build_transform
-from utils.inference.predictor import PARAMETERS, program_of, write_program
+from utils.inference.encoder import ExportedBackend
+from utils.inference.predictor import PARAMETERS, PredictorOptions, program_of, write_program
 from utils.system.errors import UserError, reason, short_repr
 from utils.system.files import sha256_of_file, write_text
 
@@ -102,6 +103,18 @@ def write_exported(network: HashNet, record: Record, folder: str | os.PathLike) 
     return [*(folder / name for name in hashes), path]
 
 
+def load_exported(
+    folder: str, bit: int, options: PredictorOptions
+) -> tuple[ExportedBackend, Record]:
+    """Loads an exported model; see `read_exported`, which finds the same before and after it."""
+    program, record = found = read_exported(folder, bit)
+    backend = ExportedBackend(program, record.input, record.output, options)
+    if read_exported(folder, bit) != found:
+        raise UserError(f"{program}: was replaced while it was read; start again")
+    _log.info(f"----- Exported model: {program}")
+    return backend, record
+
+
 def read_exported(folder: str, bit: int) -> tuple[Path, Record]:
     """Finds an exported model and checks that its files belong together.
 
@@ -127,7 +140,6 @@ def read_exported(folder: str, bit: int) -> tuple[Path, Record]:
     for part in (program, program.with_suffix(PARAMETERS)):
         if sha256_of_file(part) != hashes.get(part.name):
             raise UserError(f"{part}: is not what {path.name} says; {REMEDY}")
-    _log.info(f"----- Exported model: {program}")
     return program, record
 
 
