@@ -36,13 +36,19 @@ def share(text: str) -> float:
     return value
 
 
+def share_or_none(text: str) -> float:
+    """A flag's type: a share, or 0."""
+    return 0.0 if text in ("0", "0.0") else share(text)
+
+
 def add_draw_flags(
     parser: argparse.ArgumentParser, kind: Callable[[str], float], queries: float, train: float
 ) -> None:
     """Adds the seed of a draw and how many images it takes, a `share` or a `whole_number`."""
     add, word = parser.add_argument, "share" if kind is share else "number"
     rest = f"{word} of the others to train on (default: %(default)s)"
-    add("--queries", type=kind, default=queries, help=f"{word} of queries (default: %(default)s)")
+    asked = share_or_none if kind is share else kind
+    add("--queries", type=asked, default=queries, help=f"{word} of queries (default: %(default)s)")
     add("--train", type=kind, default=train, help=rest)
     add("--seed", type=whole_number(0), default=0, help="of the draw (default: %(default)s)")
 
@@ -77,17 +83,18 @@ def draw_stratified(
     """Draws the lists of images with one label each: the same share of every class.
 
     `queries` is the share of a class that are queries, at least one image, but never its last one;
-    the others are the database. `train` is the share of those to train on, at least one.
+    the others are the database. Where it is 0, a tenth are queries, and all are the database.
+    `train` is the share of all but the queries to train on, at least one image of each class.
     """
     rng = np.random.default_rng(seed)
     classes = images.labels.argmax(1)
     drawn: dict[str, list[np.ndarray]] = {"train": [], "test": [], "database": []}
     for label in np.unique(classes):
         order = rng.permutation(np.flatnonzero(classes == label))
-        asked = min(max(round(queries * len(order)), 1), len(order) - 1)
+        asked = min(max(round((queries or 0.1) * len(order)), 1), len(order) - 1)
         test, rest = order[:asked], order[asked:]
         drawn["test"].append(test)
-        drawn["database"].append(rest)
+        drawn["database"].append(rest if queries else order)
         drawn["train"].append(rest[: max(round(train * len(rest)), 1)])
     return take(images, {name: np.concatenate(parts) for name, parts in drawn.items()})
 

@@ -4,6 +4,8 @@
 
 Every image below a class's folder belongs to that class. A tenth of each class becomes queries
 (--queries), the rest is the database, all of which is trained on unless --train asks for less.
+With --queries 0 all images can be found: the tenth are queries, not trained on, and stand in the
+database too; --exclude-self leaves each out of its own ranking.
 Where the sub-folders are train, val or test, and the classes below them, nothing is drawn: test (or
 val, where there is none) are the queries, train is trained on, all but the queries the database.
 dataset.yaml names the image folder where it is; nothing is copied. Files that cannot be decoded,
@@ -17,7 +19,8 @@ examples:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,8 +78,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"{root}: no class has two images; one would be the query, one is found")
     print(f"{len(classes)} classes: {some(classes)}")
     drawn = (
-        f"drawn with seed {arguments.seed}: {queries} of each class are queries, {train} of the "
-        "others are trained on"
+        f"drawn with seed {arguments.seed}: {queries or 0.1} of each class are queries, "
+        f"{'' if queries else 'which stand in the database too, '}{train} of the others are "
+        "trained on"
     )
     provenance = (
         f"{len(paths)} images of {len(classes)} classes, listed by scripts/prepare_data.py folder, "
@@ -106,8 +110,8 @@ def _find_images(root: Path, flat: bool) -> list[str]:
     """The files below the class folders (or `flat`, all) with an image's ending, below `root`."""
     if not root.is_dir():
         raise UserError(f"{root}: the folder is missing")
-    files = [path for path in root.glob("**/*" if flat else "*/**/*") if not path.is_dir()]
-    below = [path.relative_to(root) for path in files if is_image_name(path.name)]
+    files = [path for path in _walk(root) if flat or len(path.parts) > 1]
+    below = [path for path in files if is_image_name(path.name)]
     if len(below) < len(files):
         print(f"{len(files) - len(below)} files are passed over, their names are no images'")
     visible = [path for path in below if not any(part.startswith(".") for part in path.parts)]
@@ -120,6 +124,17 @@ def _find_images(root: Path, flat: bool) -> list[str]:
             f"({', '.join(sorted(IMAGE_ENDINGS))}), a sub-folder a class; found {len(classes)}"
         )
     return sorted(path.as_posix() for path in visible)
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """The files below a folder, relative to it; links to folders count as the folders."""
+    for folder, below, names in os.walk(root, followlinks=True):
+        yield from (Path(folder, name).relative_to(root) for name in names)
+        here = os.path.join(os.path.realpath(folder), "")
+        for name in list(below):
+            target = os.path.realpath(os.path.join(folder, name))
+            if here.startswith(os.path.join(target, "")):  # a link to a folder around itself
+                below.remove(name)
 
 
 def _usable(root: Path, paths: Sequence[str], scanned: Sequence[Scanned]) -> list[str]:

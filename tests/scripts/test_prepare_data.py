@@ -247,6 +247,20 @@ def test_own_images_become_a_data_set_and_train(own_images, tmp_path):
     assert "train_set 7" in told and "Best MAP(e1)" in told
 
 
+def test_linked_folders_count_and_without_held_out_queries_all_can_be_found(own_images, tmp_path):
+    linked, out = tmp_path / "linked", tmp_path / "out"
+    linked.mkdir()
+    for name in ("1", "cats"):
+        (linked / name).symlink_to(own_images / name)
+    (own_images / "cats/more").symlink_to(own_images / ".hidden")
+    (own_images / "cats/around").symlink_to(own_images)
+    prepare("folder", linked, "--out", out, "--queries", "0")
+    lists = lists_of(out, 2)
+    assert sizes(lists) == {"train": 11, "test": 2, "database": 13}
+    assert sum(path.startswith("cats/more/") for path in lists["database"]) == 4
+    assert set(lists["database"]) == {*lists["train"], *lists["test"]}
+
+
 def test_folders_called_train_val_and_test_are_splits_and_no_classes(tmp_path, capsys):
     root, seed = tmp_path / "photos", iter(range(99))
     for split in ("train", "val", "test"):

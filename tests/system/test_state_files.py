@@ -41,6 +41,13 @@ def test_a_prefix_finds_the_file_that_is_there_in_the_order_asked_for(tmp_path):
     assert find_state(prefix, *endings) == tmp_path / "v1.2.pdparams"
     for ending in endings:
         assert find_state(f"{prefix}{ending}", *endings) == Path(f"{prefix}{ending}")
+    for ending in (".pdopt", ".json"):  # a file beside it
+        assert find_state(f"{prefix}{ending}", *endings) == tmp_path / "v1.2.pdparams"
+    (tmp_path / "v1.2.pdparams").unlink()
+    assert find_state(f"{prefix}.pdparams", *endings) == tmp_path / "v1.2.npz"
+    for ending in (".pdparams", ".json", ""):
+        path = find_state(f"{tmp_path}/none{ending}", ".npz")
+        assert path.name in ("none.npz", f"none{ending}.npz")
 
 
 @pytest.fixture

@@ -28,17 +28,20 @@ _RECORD = "record"
 
 
 def find_state(prefix: str | os.PathLike, *endings: str) -> Path:
-    """`output/weights_64` → the file of that name that is there; a path with an ending stays.
+    """`output/weights_64`, or a file beside it → the file of that name and an ending that is there.
 
-    Endings come in the order of preference; the first one is named where no file is there.
+    A path with one of the endings stays, where it is there; the others come in the order of
+    preference. Where no file is there, the path as it is, or with the first of the endings.
     """
     text = os.fspath(prefix)
-    if text.endswith(endings):
+    if text.endswith(endings) and os.path.isfile(text):
         return Path(text)
-    for ending in endings:
-        if os.path.isfile(text + ending):
-            return Path(text + ending)
-    return Path(text + endings[0])
+    stem, ending = os.path.splitext(text)
+    for known in (text, stem) if ending in (WEIGHTS, OPTIMIZER, TRAINING, ".json") else (text,):
+        for each in endings:
+            if os.path.isfile(known + each):
+                return Path(known + each)
+    return Path(text if ending in endings else text + endings[0])
 
 
 def read_state(path: Path, expected: str) -> tuple[dict[str, Any], str]:
