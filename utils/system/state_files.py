@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import zipfile
@@ -37,11 +38,11 @@ def find_state(prefix: str | os.PathLike, *endings: str) -> Path:
     if text.endswith(endings) and os.path.isfile(text):
         return Path(text)
     stem, ending = os.path.splitext(text)
-    for known in (text, stem) if ending in (WEIGHTS, OPTIMIZER, TRAINING, ".json") else (text,):
-        for each in endings:
-            if os.path.isfile(known + each):
-                return Path(known + each)
-    return Path(text if ending in endings else text + endings[0])
+    prefixes = (text, stem) if ending in (WEIGHTS, OPTIMIZER, TRAINING, ".json") else (text,)
+    for each, known in itertools.product(prefixes, endings):
+        if os.path.isfile(each + known):
+            return Path(each + known)
+    return Path(text if ending in endings else prefixes[-1] + endings[0])
 
 
 def read_state(path: Path, expected: str) -> tuple[dict[str, Any], str]:
