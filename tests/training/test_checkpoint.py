@@ -113,6 +113,11 @@ def test_a_new_training_sets_an_unfinished_one_s_state_aside_and_says_how_to_go_
     assert train_small(small_data, output, *earlier, epochs=4) == 0
     assert (output / "earlier_3_last_8.npz").read_bytes() == states[-1], "nor does one that goes on"
     assert "is not of this training: the best MAP is sought anew" in log_of(output)
+    epochs = {path.name: path.read_text() for path in sorted((output / "train").glob("*.jsonl"))}
+    found = {name: re.findall(r'"epoch": (\d)', text) for name, text in epochs.items()}
+    names = [f"earlier_{number}metrics_8.jsonl" for number in ("2_", "3_", "")]
+    assert found == {**dict.fromkeys(names, ["1", "2", "3"]), "metrics_8.jsonl": ["4"]}
+    assert "Metrics of an earlier training: now " in log_of(output)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no locks of files")

@@ -95,12 +95,10 @@ def _use(handlers: list[logging.Handler], line: str) -> None:
 
 
 def append_metrics(path: Path, values: dict[str, Any]) -> None:
-    """Appends one line of JSON to a file, on rank 0 alone; the file is replaced whole.
+    """Appends one line of JSON to a file, which is replaced whole.
 
     A half line at its end, of a program that wrote in place, is left out.
     """
-    if not distributed.is_main_process():
-        return
     before = path.read_bytes() if path.is_file() else b""
     whole = before[: before.rfind(b"\n") + 1]
     with atomic_write(path) as temporary:
@@ -108,13 +106,11 @@ def append_metrics(path: Path, values: dict[str, Any]) -> None:
 
 
 def drop_later_epochs(path: Path, epoch: int) -> None:
-    """Takes the last lines of a metrics file out, on rank 0 alone, that are of later epochs.
+    """Takes the last lines of a metrics file out that are of later epochs.
 
     A training that goes on after `epoch` writes them again.
     """
-    if not (distributed.is_main_process() and path.is_file()):
-        return
-    lines = path.read_bytes().splitlines(keepends=True)
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
     kept = len(lines)
     while kept and _epoch_of(lines[kept - 1]) > epoch:
         kept -= 1

@@ -27,6 +27,7 @@ from utils.system.files import (
     sha256_of_file,
     write_text,
 )
+from utils.system.logger import append_metrics, drop_later_epochs
 from utils.system.state_files import TRAINING, find_state, write_training_state
 
 _log = logging.getLogger(__name__)
@@ -74,11 +75,14 @@ class CheckpointSaver:
         resumed = settings["resume"] and find_state(settings["resume"], TRAINING)
         goes_on = resumed and os.path.realpath(resumed) == os.path.realpath(paths.last)
         # What another training has left is set aside when the first of ours is written.
-        self._theirs = set() if goes_on else {paths.last, paths.weights}
+        self._theirs = set() if goes_on else {paths.last, paths.weights, paths.epochs}
         self.newest: Progress | None = None
 
-    def prepare(self, settings_as_yaml: str) -> None:
-        """Finds out before the first step whether all will fit, and writes the run's settings."""
+    def prepare(self, settings_as_yaml: str, epoch: int) -> None:
+        """Finds out before the first step whether all will fit, and writes the run's settings.
+
+        Lines of this training's metrics that are of later epochs than `epoch` go.
+        """
         if not distributed.is_main_process():
             return
         weights = _bytes_of(self._network)
@@ -92,6 +96,18 @@ class CheckpointSaver:
         check_writable(self._paths.folder, sizes)
         check_space(sizes, replaced=not self._theirs)
         write_text(self._paths.settings, settings_as_yaml)
+        if self._paths.epochs not in self._theirs:
+            drop_later_epochs(self._paths.epochs, epoch)
+
+    def append_metrics(self, values: dict[str, Any]) -> None:
+        """Writes a line of `metrics_{bit}.jsonl`."""
+        if not distributed.is_main_process():
+            return
+        epochs = self._paths.epochs
+        if epochs in self._theirs and epochs.is_file():
+            _log.info(f"Metrics of an earlier training: now {set_aside(epochs)[0]}")
+        self._theirs.discard(epochs)
+        append_metrics(epochs, values)
 
     def save_last(self, progress: Progress) -> None:
         """Writes `last_{bit}.npz`: all that `--resume` needs.

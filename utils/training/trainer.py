@@ -33,7 +33,6 @@ from utils.optimizer import build_optimizer
 from utils.system import distributed
 from utils.system.errors import EXIT_SIGNAL, Interrupted, signals_handled_by
 from utils.system.files import locked
-from utils.system.logger import append_metrics, drop_later_epochs
 from utils.system.runtime import check_mixed_precision, has_launcher
 from utils.training.checkpoint import CheckpointSaver, Progress
 from utils.training.evaluator import (
@@ -156,9 +155,7 @@ class Trainer:
             done = f"{self.progress.epoch} epochs are done already"
             _log.info(f"Nothing to train: {done}, --epoch asks for {self.config.epoch}")
             return 0
-        self.saver.prepare(self.config.as_yaml())
-        if self.config.resume:
-            drop_later_epochs(self.paths.epochs, self.progress.epoch)
+        self.saver.prepare(self.config.as_yaml(), self.progress.epoch)
         begun = self.progress
         with signals_handled_by(self.stop.note):
             with contextlib.suppress(Interrupted):  # in the middle of an evaluation
@@ -207,7 +204,7 @@ class Trainer:
             values["best_epoch"] = self.progress.best_epoch
         self.progress = Progress(epoch, self.progress.best_map, self.progress.best_epoch)
         values["saving_seconds"], self.saving_seconds = self.saving_seconds, 0.0
-        append_metrics(self.paths.epochs, values)
+        self.saver.append_metrics(values)
         asked_for = config.save_epoch and epoch % config.save_epoch == 0
         if "map" in values or asked_for or self.stop.save_due:
             self._save_last()
@@ -284,8 +281,9 @@ class Trainer:
         _log.info("----- Validation before training")
         values = self.evaluator.evaluate(self.stop)
         _log.info(f"Before training: MAP:{values['map']:.3f}, chance:{chance:.3f}")
-        row = {"run": self.started, "epoch": self.progress.epoch, **values, "chance": chance}
-        append_metrics(self.paths.epochs, row)
+        if not self.config.resume:  # else the epoch has its line
+            row = {"run": self.started, "epoch": self.progress.epoch, **values, "chance": chance}
+            self.saver.append_metrics(row)
         return values["map"]
 
     def _keep_best(self, epoch: int, value: float) -> None:
