@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
+
+if __name__ == "__main__":
+    import utils.system.interrupt  # noqa: F401  (first of all: Ctrl-C is told in a line)
+
+import json
 
 from utils.system.errors import run_command
 

@@ -7,17 +7,22 @@ HASHNET_TEST_DATA names a folder that holds coco_photos and coco_lists.tar.xz, e
 
 from __future__ import annotations
 
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+if __name__ == "__main__":
+    import utils.system.interrupt  # noqa: F401  (first of all: Ctrl-C is told in a line)
+
 import argparse
 import contextlib
 import io
 import itertools
 import json
 import multiprocessing
-import os
 import platform
 import re
 import statistics
-import sys
 import tarfile
 import time
 import tracemalloc
@@ -32,8 +37,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from utils.codes import check_bit, pack_codes, unpack_codes
 from utils.datasets.lists import read_list

@@ -16,10 +16,15 @@ Mend or replace what it names, until the status is 0; the report, a JSON file, h
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+if __name__ == "__main__":
+    import utils.system.interrupt  # noqa: F401  (first of all: Ctrl-C is told in a line)
+
+import argparse
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,18 +32,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from scripts.prepare import scan, summary  # noqa: E402
-from scripts.prepare.draws import image_list, whole_number  # noqa: E402
-from utils.config.parser import Parser  # noqa: E402
-from utils.datasets import open_splits  # noqa: E402
-from utils.datasets.info import SPLITS, DatasetInfo, read_dataset_info  # noqa: E402
-from utils.datasets.lists import ImageList, read_list  # noqa: E402
-from utils.metrics.relevance import relevant_share  # noqa: E402
-from utils.system.errors import UserError, run_command  # noqa: E402
-from utils.system.files import leaves_folder, write_text  # noqa: E402
+from scripts.prepare import scan, summary
+from scripts.prepare.draws import image_list, whole_number
+from utils.config.parser import Parser
+from utils.datasets import open_splits
+from utils.datasets.info import SPLITS, DatasetInfo, read_dataset_info
+from utils.datasets.lists import ImageList, read_list
+from utils.metrics.relevance import relevant_share
+from utils.system.errors import UserError, run_command
+from utils.system.files import leaves_folder, write_text
 
 PROBLEMS = {
     scan.MISSING: "the file is not there",

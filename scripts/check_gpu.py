@@ -10,19 +10,22 @@ missing.
 from __future__ import annotations
 
 import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+if __name__ == "__main__":
+    import utils.system.interrupt  # noqa: F401  (first of all: Ctrl-C is told in a line)
+
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+from utils.system.errors import UserError, run_command
+from utils.system.runtime import choose_device, setup_paddle, usable_gpus
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from utils.system.errors import UserError, run_command  # noqa: E402
-from utils.system.runtime import choose_device, setup_paddle, usable_gpus  # noqa: E402
-
 PARTS = CONVOLUTION, PRODUCT, NCCL = "convolution", "matrix product", "all_reduce (NCCL)"
 MAX_SECONDS = 300
 """NCCL is known to wait for ever where GPUs cannot reach each other."""

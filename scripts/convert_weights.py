@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
-import math
 import os
 import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+if __name__ == "__main__":
+    import utils.system.interrupt  # noqa: F401  (first of all: Ctrl-C is told in a line)
+
+import argparse
+import math
 import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from utils.config.parser import Parser
+from utils.system.errors import run_command
+from utils.system.files import atomic_write, open_untrusted
+from utils.system.pickles import RefusedPickle, load_plain
+from utils.system.runtime import setup_paddle
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from utils.config.parser import Parser  # noqa: E402
-from utils.system.errors import run_command  # noqa: E402
-from utils.system.files import atomic_write, open_untrusted  # noqa: E402
-from utils.system.pickles import RefusedPickle, load_plain  # noqa: E402
-from utils.system.runtime import setup_paddle  # noqa: E402
-
 MAX_WEIGHTS = 1 << 32
 """Bytes of a weights file, at most; torchvision's has 244 MB."""
 

@@ -13,16 +13,19 @@ each ends with the commands that check the lists and train on them
 
 from __future__ import annotations
 
-import argparse
+import os
 import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+if __name__ == "__main__":
+    import utils.system.interrupt  # noqa: F401  (first of all: Ctrl-C is told in a line)
+
+import argparse
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from scripts.prepare import coco, folder, import_lists, voc2012  # noqa: E402
-from utils.config.parser import Parser  # noqa: E402
-from utils.system.errors import run_command  # noqa: E402
+from scripts.prepare import coco, folder, import_lists, voc2012
+from utils.config.parser import Parser
+from utils.system.errors import run_command
 
 KINDS = {"folder": folder, "import": import_lists, "coco": coco, "voc2012": voc2012}
 

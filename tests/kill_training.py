@@ -18,7 +18,6 @@ import json
 import multiprocessing
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -164,7 +163,7 @@ class TwoRanks(Victim):
         self.start_seconds = self.start_seconds or time.monotonic() - begin
         victim = draw and self._kill(draw, seconds, job, said)
         status = job.wait()
-        self._expect_all_to_end()
+        self._expect_all_to_end(job.pid)
         killed = "was killed by SIGKILL" in said()
         as_expected = status == 0 or (
             (status == 2 and killed) if "rank" in (victim or "") else status == -signal.SIGKILL
@@ -196,22 +195,22 @@ class TwoRanks(Victim):
                 os.kill(ranks[int(victim[-1])] if ranks else job.pid, signal.SIGKILL)
         return victim
 
-    def _expect_all_to_end(self) -> None:
+    def _expect_all_to_end(self, job: int) -> None:
         begin = time.monotonic()
-        while self._left() and time.monotonic() - begin < WAIT_SECONDS:
+        while self._left(job) and time.monotonic() - begin < WAIT_SECONDS:
             time.sleep(0.1)
         self.slowest_end = max(self.slowest_end, time.monotonic() - begin)
-        for process in self._left():
+        for process in self._left(job):
             self._lose(f"process {process} lives on")
             os.kill(process, signal.SIGKILL)
 
-    def _left(self) -> list[int]:
-        """The training's processes that are still there; a zombie has no environment."""
-        mark, found = f"{MARK}={self._output}".encode(), []
+    def _left(self, job: int) -> set[int]:
+        """The training's processes that are still there, of whatever group."""
+        mark, found = f"{MARK}={self._output}".encode(), set(processes_of(job))
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
+                    found.add(int(entry.name))
         return found
 
 

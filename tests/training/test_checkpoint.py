@@ -116,7 +116,7 @@ def test_a_new_training_sets_an_unfinished_one_s_state_aside_and_says_how_to_go_
     epochs = {path.name: path.read_text() for path in sorted((output / "train").glob("*.jsonl"))}
     found = {name: re.findall(r'"epoch": (\d)', text) for name, text in epochs.items()}
     names = [f"earlier_{number}metrics_8.jsonl" for number in ("2_", "3_", "")]
-    assert found == {**dict.fromkeys(names, ["1", "2", "3"]), "metrics_8.jsonl": ["4"]}
+    assert found == {**{name: ["1", "2", "3"] for name in names}, "metrics_8.jsonl": ["4"]}
     assert "Metrics of an earlier training: now " in log_of(output)
 
 

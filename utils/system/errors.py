@@ -12,6 +12,8 @@ import zlib  # noqa: F401  (before Paddle, in each rank: 2.6.2 brings a copy tha
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+from utils.system import INTERRUPTED
+
 EXIT_USER_ERROR = 2
 EXIT_SIGNAL = 128
 """Added to a signal's number: 130 after Ctrl-C, 143 after SIGTERM, as shells have it."""
@@ -113,7 +115,7 @@ def run_command(command: Callable[[], int | None]) -> int:
         signals = {KeyboardInterrupt: signal.SIGINT, Terminated: signal.SIGTERM}
         number = came[0] if came else signals.get(type(error))
         if number:
-            print("interrupted; what was saved before is intact", file=sys.stderr)
+            print(INTERRUPTED, file=sys.stderr)
             return EXIT_SIGNAL + number
         if isinstance(error, (UserError, OSError)):  # the latter such as a console on a full disk
             print(f"error: {one_line(str(error))}", file=sys.stderr)
