@@ -168,7 +168,7 @@ class TwoRanks(Victim):
         as_expected = status == 0 or (
             (status == 2 and killed) if "rank" in (victim or "") else status == -signal.SIGKILL
         )
-        if not as_expected or (victim != "parent" and "Traceback" in said()):
+        if not as_expected or (victim != "parent" and re.search("^Traceback", said(), re.M)):
             self._lose(f"{victim} killed, status {status}")
         if status:
             phase = "in training" if "Start training" in said() else "while starting"
