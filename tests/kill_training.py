@@ -220,6 +220,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--ranks", type=int, choices=(1, 2), default=1)
+    samplings = ("shard", "replicate")
+    parser.add_argument("--sampling", nargs="+", choices=samplings, default=samplings)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=30)
     help = "in training to a kill, at most (default: 2; of two ranks 5)"
@@ -238,8 +240,7 @@ def main() -> int:
         if flags.ranks == 1:
             victims = [Victim(folder, "", flags.epochs)]
         else:
-            samplings = ("shard", "replicate")
-            victims = [TwoRanks(folder, s, flags.epochs, "--sampling", s) for s in samplings]
+            victims = [TwoRanks(folder, s, flags.epochs, "--sampling", s) for s in flags.sampling]
 
         def total() -> Counter:
             return sum((victim.counts for victim in victims), Counter())

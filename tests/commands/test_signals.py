@@ -23,7 +23,7 @@ from helpers import (
 )
 from small_training import arguments_of, draw_data_set, draw_weights
 
-from utils.system import distributed
+from utils.system import INTERRUPTED, distributed, launcher
 from utils.system.state_files import read_training_state
 from utils.training.preemption import StopRequest
 
@@ -85,7 +85,7 @@ def test_a_second_ctrl_c_to_several_ranks_ends_them_at_once(data, tmp_path):
             time.sleep(0.3)
         _, error = job.communicate(timeout=30)
         assert job.returncode == 130
-        assert error.strip() == "interrupted; what was saved before is intact"
+        assert error.strip() == INTERRUPTED
         assert all_have_ended(processes_of(job.pid)), "no orphans"
     assert read_training_state(tmp_path / "last_8.npz")[1]["progress"]["epoch"] >= 1
 
@@ -107,7 +107,47 @@ def test_evaluation_and_search_end_with_one_line(weights_16, tmp_path, command, 
         job.send_signal(number)
         _, error = job.communicate(timeout=60)
     assert job.returncode == 128 + number
-    assert error.strip().splitlines() == ["interrupted; what was saved before is intact"]
+    assert error.strip().splitlines() == [INTERRUPTED]
+
+
+COMMANDS = {  # and what they import while they start
+    "main_single_gpu.py --device cpu": ["numpy.", "paddle."],
+    "main_multi_gpu.py --device cpu": ["numpy.", "paddle."],
+    "predict.py --img datasets/coco_lite": ["numpy.", "paddle."],
+    "export_model.py --pretrained w": ["numpy.", "paddle."],
+    "deploy/inference_python/infer.py --img-path x --model-dir y": ["numpy.", "paddle."],
+    "scripts/check_data.py": ["numpy."],
+    "scripts/check_gpu.py": ["subprocess"],
+    "scripts/convert_weights.py": ["numpy."],
+    "scripts/prepare_data.py": ["numpy."],
+    "scripts/benchmark.py": ["numpy.", "tqdm."],
+}
+
+
+# Of Python's own start, before the first line of a command, nothing can be said.
+@pytest.mark.parametrize("command", COMMANDS)
+def test_ctrl_c_while_a_command_starts_is_one_line(monkeypatch, command):
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")  # a line on stderr after each import
+    for module in ["utils.system.interrupt", *COMMANDS[command]]:
+        with running(*command.split()) as job:
+            assert any(f" {module}" in line for line in job.stderr), module
+            job.send_signal(signal.SIGINT)
+            said = [line for line in job.stderr if not line.startswith("import time:")]
+            assert (job.wait(30), said) == (130, [f"{INTERRUPTED}\n"])
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="this system blocks no signals")
+def test_ctrl_c_while_ranks_are_started_is_for_the_parent_alone_and_not_lost():
+    came = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        with launcher._ctrl_c_blocked_in_children():
+            os.kill(os.getpid(), signal.SIGINT)
+            asked = "import signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+            assert "SIGINT" in succeed("-c", asked)
+        assert came == [signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

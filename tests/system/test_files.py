@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import run_script
 
 from utils.codes.storage import load_codes, save_codes
-from utils.system import files
+from utils.system import INTERRUPTED, files
 from utils.system.errors import UserError, run_command
 from utils.system.files import (
     atomic_write,
@@ -216,8 +217,18 @@ def test_a_signal_is_one_line_and_its_status_whatever_a_library_makes_of_it(
 
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     assert run_command(interrupted) == 128 + number
-    assert capsys.readouterr().err == "interrupted; what was saved before is intact\n"
+    assert capsys.readouterr().err == f"{INTERRUPTED}\n"
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_an_import_that_takes_ctrl_c_for_a_failure_does_not_go_on(tmp_path):
+    lines = ["import os, signal", "try: os.kill(os.getpid(), signal.SIGINT)", "except: pass"]
+    (tmp_path / "swallows.py").write_text("\n".join(lines))
+    program = (
+        "from utils.system.errors import run_command; run_command(lambda: __import__('swallows'))"
+    )
+    done = run_script("-c", program, environment={"PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.stderr) == (130, f"{INTERRUPTED}\n")
 
 
 def test_an_ignored_ctrl_c_stays_ignored():

@@ -12,7 +12,7 @@ import zlib  # noqa: F401  (before Paddle, in each rank: 2.6.2 brings a copy tha
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from utils.system import INTERRUPTED
+from utils.system import INTERRUPTED, end_interrupted
 
 EXIT_USER_ERROR = 2
 EXIT_SIGNAL = 128
@@ -87,17 +87,29 @@ def raise_signal(number: int) -> NoReturn:
     raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 
+def _imports(frame: Any) -> bool:
+    """Whether an import is under way in a frame or in what has called it."""
+    while frame and "importlib._bootstrap" not in frame.f_code.co_filename:
+        frame = frame.f_back
+    return bool(frame)
+
+
 def run_command(command: Callable[[], int | None]) -> int:
     """Runs a command and returns its exit status; a `UserError` becomes one line on stderr.
 
     The status is what the command returns (None counts as 0), 2 after a `UserError`, 130 after
-    Ctrl-C, 143 after SIGTERM.
+    Ctrl-C, 143 after SIGTERM. A second signal ends the process at once, and so does the first
+    while something is imported.
     """
     came: list[int] = []
 
-    def leave(number: int, _frame: Any) -> None:
+    def leave(number: int, frame: Any) -> None:
+        # What is raised in the middle of an import may leave Python's lock of imports taken, for
+        # which threads then wait for ever, and some modules take it for their own failure.
+        if came or _imports(frame):
+            end_interrupted(number)
         came.append(number)
-        raise_signal(came[0])
+        raise_signal(number)
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a console need not know every character

@@ -4,18 +4,9 @@ A command imports this before all else, and Ctrl-C then ends it at once: nothing
 Before, in the first tens of milliseconds, it is Python itself that starts.
 """
 
-import os
 from _signal import SIGINT, default_int_handler, getsignal, signal  # `signal` takes 20 ms to import
 
-from utils.system import INTERRUPTED
-
-
-def _end(number, _frame):
-    try:
-        os.write(2, f"{INTERRUPTED}\n".encode())
-    finally:
-        os._exit(128 + number)
-
+from utils.system import end_interrupted
 
 if getsignal(SIGINT) is default_int_handler:  # not ignored, as by `nohup` or a shell's `&`
-    signal(SIGINT, _end)
+    signal(SIGINT, lambda number, _frame: end_interrupted(number))

@@ -17,7 +17,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing import connection
 from typing import Any
 
@@ -95,12 +95,10 @@ def _spawn(function: Callable[[Any], int], argument: Any, ranks: int, backend: s
 
     with warnings.catch_warnings(), signals_handled_by(pass_on):
         warnings.simplefilter("ignore")  # Paddle's: that it will compute on the CPU
-        # A terminal sends Ctrl-C to all of its processes: it is for this one, ranks ignore it.
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         arguments = (function, argument, failures)
         share_cores(ranks)
-        context = dist.spawn(_run_rank, arguments, nprocs=ranks, join=False, backend=backend)
-        signal.signal(signal.SIGINT, handler)
+        with _ctrl_c_blocked_in_children():
+            context = dist.spawn(_run_rank, arguments, nprocs=ranks, join=False, backend=backend)
         processes += context.processes
         if signals:  # it came while they were started
             pass_on(signals.pop())
@@ -111,6 +109,18 @@ def _spawn(function: Callable[[Any], int], argument: Any, ranks: int, backend: s
                 process.kill()
                 process.join()
     return _status(statuses, failures, signals)
+
+
+@contextlib.contextmanager
+def _ctrl_c_blocked_in_children() -> Iterator[None]:
+    """A terminal sends it to all processes; it is for this one, which gets it after the block."""
+    mask = getattr(signal, "pthread_sigmask", None)  # Windows has none
+    before = mask and mask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        if mask:
+            mask(signal.SIG_SETMASK, before)
 
 
 def _join_world() -> None:
@@ -125,6 +135,7 @@ def _run_rank(function: Callable[[Any], int], argument: Any, failures: Any) -> N
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
         if os.getppid() != multiprocessing.parent_process().pid:  # it was, while this one started
             os._exit(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_sigterm()
     try:
         _join_world()
