@@ -108,6 +108,7 @@ def _evaluate_query(dist: list[int], relevant: list[int], k: int, bit: int, n: i
         "map": average_precision(ranked, k),
         "map_tie_averaged": tie_averaged_by_subsets(dist, relevant, k),
         "map_min_k_relevant": average_precision(ranked, k, denominator=min(k, total)),
+        "hit_rate_at": [any(ranked[:first]) for first in (1, 5, 10) if first <= k],
         "chance": _share(total, len(dist)),
         "precision_within_radius_2": _share(sum(within[2]), len(within[2])),
         "recall_within_radius_2": _share(sum(within[2]), total),

@@ -18,8 +18,9 @@ from utils.metrics import RetrievalMetrics, evaluate_retrieval, mean_average_pre
 from utils.metrics.average_precision import (
     tie_averaged_average_precision,
 )
+from utils.metrics.bootstrap import paired_bootstrap
 from utils.metrics.curves import curve_cutoffs, rank_cutoffs
-from utils.metrics.relevance import relevant_share
+from utils.metrics.relevance import labels_digest, relevant_share
 from utils.system.errors import UserError
 
 # A database whose rows lie at distances 0, 1, 1, 2, 3 from the query 00000000.
@@ -73,6 +74,8 @@ def assert_equals_oracle(data: tuple, topk: int | None, exclude=None) -> None:
         )
         for ours, theirs in pairs:
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
+    hits = dict(zip((1, 5, 10), expected.pop("hit_rate_at")))
+    assert found.hit_rate_at == pytest.approx(hits, abs=1e-12)
     for name, value in expected.items():
         assert abs(getattr(found, name) - value) <= 1e-12, name
     assert mean_average_precision(*data, topk, exclude=exclude) == found.map
@@ -102,6 +105,56 @@ def test_tie_averaged_by_hand():
     assert found.map_tie_averaged == pytest.approx(0.5, abs=1e-15)
 
 
+def test_hit_rate_and_recall_are_two_values_also_at_1():
+    found = by_hand(1, 0, 1, 1, 0)
+    assert found.hit_rate_at == {1: 1, 5: 1} and found.at_n.recall[0] == pytest.approx(1 / 3)
+    assert by_hand(0, 1, 0, 0, 0).hit_rate_at == {1: 0, 5: 1}
+    first, second = found.summary()[-2:]
+    assert first == "Hit rate @1: 1.0000, @5: 1.0000 (queries that find one; PaddleClas: Recall)"
+    assert second.startswith("Recall @1: 0.3333, @5: 1.0000")
+
+
+def test_average_precisions_are_those_of_the_queries_alone():
+    query_codes, query_labels, *database = data = draw(17, queries=70, rows=90, bit=16)
+    together = evaluate_retrieval(*data, 20)
+    for name, values in together.average_precision.items():
+        assert len(values) == 70 and np.mean(values) == pytest.approx(getattr(together, name))
+        assert together.as_dict()["average_precision"][name] == pytest.approx(values, abs=1e-9)
+        for row in (0, 63, 64, 69):
+            alone = slice(row, row + 1)
+            found = evaluate_retrieval(query_codes[alone], query_labels[alone], *database, 20)
+            assert getattr(found, name) == values[row]
+
+
+def test_the_digest_tells_labels_and_lists_apart_but_not_types():
+    _, queries, _, database = draw(18, queries=9, rows=20, bit=8)
+    digest = labels_digest(queries, database)
+    assert labels_digest(queries.astype(float), database.astype(bool)) == digest
+    changed = database.copy()
+    changed[7, 2] ^= 1
+    for other in ((queries, changed), (database, queries), (queries[:-1], database)):
+        assert labels_digest(*other) != digest
+
+
+def test_the_bootstrap_interval_holds_the_difference_in_95_of_100_cases():
+    rng, inside = np.random.default_rng(16), 0
+    for _ in range(1000):  # queries of all kinds of difficulty, the second codes .02 better
+        difficulty = rng.beta(2, 3, 100)
+        first, second = (difficulty + rng.normal(mean, 0.1, 100) for mean in (0, 0.02))
+        low, high = paired_bootstrap(first, second, draws=1000)
+        inside += low <= 0.02 <= high
+    assert 930 <= inside <= 970
+    again = paired_bootstrap(first, second, draws=1000)
+    assert again == (low, high) != paired_bootstrap(first, second, draws=1000, seed=1)
+
+
+def test_a_query_that_is_left_out_is_in_no_mean():
+    first, second = np.array([0.5, np.nan, 0.5]), np.array([0.75, 0.75, np.nan])
+    assert paired_bootstrap(first[:1], second[:1]) == (0.25, 0.25)
+    low, high = paired_bootstrap(first, second)
+    assert (low, high) == (-0.5, 0.75), "in some draws the one has no value left, or the other"
+
+
 def test_curves_and_radius_by_hand():
     found = by_hand(1, 0, 1, 0, 1)
     assert found.at_n.at == (1, 2, 3, 4, 5)
@@ -120,6 +173,8 @@ def test_an_empty_ball_and_a_query_without_relevant_rows_count_zero():
     labels = np.array([[1, 0], [1, 0], [0, 0]], np.uint8)
     found = evaluate_retrieval(queries, labels, HAND_DATABASE, marked(1, 1, 1, 1, 1))
     assert found.queries_with_empty_ball == found.queries_without_relevant == 1
+    assert found.summary()[1] == "P@H<=2: 0.3333 (1 of 3 balls are empty)"
+    assert "1 queries share a label with no database image" in found.summary()[-1]
     assert found.precision_within_radius_2 == pytest.approx(1 / 3)
     assert found.map == found.map_tie_averaged == pytest.approx(2 / 3)
     found = evaluate_retrieval(
@@ -127,6 +182,7 @@ def test_an_empty_ball_and_a_query_without_relevant_rows_count_zero():
     )
     assert (found.map, found.map_tie_averaged, found.chance) == (0, 0, 0), "its only row left out"
     assert found.queries_without_relevant == found.queries_with_empty_ball == 1
+    assert found.summary()[1] == "P@H<=2: all 1 balls are empty"
 
 
 @pytest.mark.parametrize("bit", [8, 16, 24, 40, 48, 64, 72, 120, 128, 248, 256, 512])

@@ -11,7 +11,7 @@ from PIL import Image
 
 from utils.codes import pack_codes
 from utils.metrics import evaluate_retrieval
-from utils.metrics.plots import draw_curves, read_runs
+from utils.metrics.plots import draw_curves, read_runs, write_metrics
 from utils.system.errors import UserError
 
 
@@ -30,6 +30,18 @@ def test_runs_of_one_data_set_are_found_in_order_of_bits(tmp_path):
         write_run(tmp_path, bit)
     write_run(tmp_path, 32, dataset="another")
     assert [run["bit"] for run in read_runs(tmp_path, "drawn")] == [8, 16, 64]
+
+
+def test_the_figure_is_of_the_files_that_differ_in_the_number_at_their_ends(tmp_path, monkeypatch):
+    for bit in (8, 16, 32):
+        write_run(tmp_path, bit)
+    (tmp_path / "metrics_32.json").rename(tmp_path / "mine[32].json")
+    drawn = []
+    monkeypatch.setattr("utils.metrics.plots.draw_curves", lambda runs, _: drawn.append(runs))
+    for name in ("metrics_16.json", "mine[32].json"):
+        record = json.loads((tmp_path / name).read_text(encoding="utf-8"))
+        write_metrics(tmp_path / name, tmp_path / "curves.png", record)
+    assert [[run["bit"] for run in runs] for runs in drawn] == [[8, 16], [32]]
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"dataset": "drawn", "bit": 8}', "\0"])

@@ -11,6 +11,7 @@ import itertools
 import math
 import operator
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +22,10 @@ from utils.metrics.average_precision import (
     tie_averaged_average_precision,
 )
 from utils.metrics.curves import count_by_distance, curve_cutoffs, query_curves, rank_cutoffs
-from utils.metrics.relevance import RetrievalTask
+from utils.metrics.relevance import RetrievalTask, labels_digest
 
 LOOKUP_RADIUS = 2
+HIT_RANKS = (1, 5, 10)
 _CURVES = {"at_n": "n", "by_radius": "radius", "by_rank": "n"}
 """The curves, and what their points are called in JSON."""
 
@@ -49,6 +51,10 @@ class RetrievalMetrics:
             `utils.metrics.average_precision.tie_averaged_average_precision`.
         map_min_k_relevant: the sum of precisions at relevant ranks r <= K over min(K, relevant
             rows in the database), as other work defines MAP@K; ties in database order.
+        average_precision: of each of these three MAPs, by its name, the value of every query.
+        hit_rate_at: share of queries with a relevant row among the first k, for k = 1, 5 and 10 up
+            to K; ties in database order. PaddleClas calls it Recall@k (and leaves out queries
+            without relevant rows); the recall of `at_n` is another value, also at 1.
         chance: relevant share of the database, mean over queries: what random codes would score.
         precision_within_radius_2: P@H<=2, relevant share of the rows within Hamming distance 2
             (HashNet, section 4); a query with no row there counts 0.
@@ -63,6 +69,7 @@ class RetrievalMetrics:
         by_rank: the precision-recall curve of the ranking (HashNet, section 4): mean
             precision against mean recall of the first N rows, N from 1 to the whole database, as
             expectations over random orders of equal distances.
+        labels_sha256: whose labels; see `utils.metrics.relevance.labels_digest`.
     """
 
     bit: int
@@ -72,6 +79,8 @@ class RetrievalMetrics:
     map: float
     map_tie_averaged: float
     map_min_k_relevant: float
+    average_precision: dict[str, tuple[float, ...]]
+    hit_rate_at: dict[int, float]
     chance: float
     precision_within_radius_2: float
     recall_within_radius_2: float
@@ -81,10 +90,13 @@ class RetrievalMetrics:
     at_n: PrecisionRecall
     by_radius: PrecisionRecall
     by_rank: PrecisionRecall
+    labels_sha256: str
 
     def as_dict(self) -> dict:
-        """Plain JSON values: numbers, and each curve as three lists of the same length."""
+        """Plain JSON values: numbers, each curve as three lists, average precisions in 9 digits."""
         values = dataclasses.asdict(self)
+        for name, column in self.average_precision.items():
+            values["average_precision"][name] = [round(value, 9) for value in column]
         for name, first in _CURVES.items():
             curve = getattr(self, name)
             values[name] = {
@@ -93,6 +105,24 @@ class RetrievalMetrics:
                 "recall": list(curve.recall),
             }
         return values
+
+    def summary(self) -> list[str]:
+        """The numbers in a few lines, for the console and logs."""
+        queries, empty = self.queries, self.queries_with_empty_ball
+        ball = f"{self.precision_within_radius_2:.4f} ({empty} of {queries} balls are empty)"
+        hits = ", ".join(f"@{k}: {rate:.4f}" for k, rate in self.hit_rate_at.items())
+        found = zip(self.at_n.at, self.at_n.recall)
+        recall = ", ".join(f"@{n}: {r:.4f}" for n, r in found if n in (1, self.topk))
+        lines = [
+            f"MAP@{self.topk}: {self.map:.4f} (ties averaged: {self.map_tie_averaged:.4f}), "
+            f"chance: {self.chance:.4f}",
+            f"P@H<=2: {f'all {queries} balls are empty' if empty == queries else ball}",
+            f"Hit rate {hits} (queries that find one; PaddleClas: Recall)",
+            f"Recall {recall} (share of all relevant images that is found)",
+        ]
+        if none := self.queries_without_relevant:
+            lines.append(f"{none} queries share a label with no database image; they count 0")
+        return lines
 
 
 def mean_average_precision(
@@ -172,7 +202,7 @@ def evaluate_retrieval(
     cutoffs = curve_cutoffs(task.topk, cutoffs)
     points = (cutoffs, np.arange(task.bit + 1), rank_cutoffs(task.rows))
 
-    def score(block: range) -> tuple[list[dict[str, float]], np.ndarray]:
+    def score(block: range) -> tuple[list[dict[str, Any]], np.ndarray]:
         scanner, scores, curves = task.scanner(), [], 0.0
         for group in query_groups(block):
             distances = task.distances(scanner, group)
@@ -188,7 +218,8 @@ def evaluate_retrieval(
     for block_scores, block_curves in map_blocks(score, task.queries, threads):
         scores += block_scores
         curves = curves + block_curves
-    return _summary(task, scores, points, curves / task.queries)
+    digest = labels_digest(query_labels, database_labels)
+    return _summary(task, scores, points, curves / task.queries, digest)
 
 
 def _score(
@@ -197,7 +228,7 @@ def _score(
     ranked: np.ndarray,
     rows_at: np.ndarray,
     relevant_at: np.ndarray,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """One query's share in each mean and count of `RetrievalMetrics`."""
     precisions = precision_at_relevant_ranks(ranked)
     n_rows, n_relevant = int(rows_at.sum()), int(relevant_at.sum())
@@ -207,6 +238,7 @@ def _score(
         "map": average_precision(precisions),
         "map_tie_averaged": tie_averaged_average_precision(rows_at, relevant_at, len(ranked)),
         "map_min_k_relevant": _share(float(precisions.sum()), min(task.topk, n_relevant)),
+        "hit_rate_at": [float(ranked[:k].any()) for k in HIT_RANKS if k <= task.topk],
         "chance": _share(n_relevant, n_rows),
         "precision_within_radius_2": _share(relevant_in_ball, in_ball),
         "recall_within_radius_2": _share(relevant_in_ball, n_relevant),
@@ -218,25 +250,30 @@ def _score(
 
 def _summary(
     task: RetrievalTask,
-    scores: list[dict[str, float]],
+    scores: list[dict[str, Any]],
     points: tuple[np.ndarray, ...],
     curves: np.ndarray,
+    labels_sha256: str,
 ) -> RetrievalMetrics:
     ends = np.cumsum(list(map(np.size, points)))[:-1]
     curves_by_name = {}
     for name, at, (precision, recall) in zip(_CURVES, points, np.split(curves, ends, axis=1)):
         known = map(tuple, (at.tolist(), precision.tolist(), recall.tolist()))
         curves_by_name[name] = PrecisionRecall(*known)
-    values = {}
-    for name in scores[0]:
-        column = list(map(operator.itemgetter(name), scores))
-        is_count = name.startswith("queries_")
-        values[name] = sum(column) if is_count else _mean(column, task.queries)
+    columns = {name: tuple(map(operator.itemgetter(name), scores)) for name in scores[0]}
+    hits = zip(HIT_RANKS, zip(*columns.pop("hit_rate_at")))
+    values = {
+        name: sum(column) if name.startswith("queries_") else _mean(column, task.queries)
+        for name, column in columns.items()
+    }
     return RetrievalMetrics(
         bit=task.bit,
         queries=task.queries,
         database=task.rows,
         topk=task.topk,
+        average_precision={n: column for n, column in columns.items() if n.startswith("map")},
+        hit_rate_at={k: _mean(column, task.queries) for k, column in hits},
+        labels_sha256=labels_sha256,
         **curves_by_name,
         **values,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 
 from utils.codes import check_same_bit, packed_bytes
@@ -50,6 +52,16 @@ def check_labels(labels: np.ndarray, name: str) -> None:
                 f"{name}: row {start + row}, column {column} holds {block[row, column]}; "
                 "expected 0 or 1"
             )
+
+
+def labels_digest(query_labels: np.ndarray, database_labels: np.ndarray) -> str:
+    """SHA-256 of 0/1 labels [n_q, n_class] and [n, n_class], the same whatever their types are."""
+    digest = hashlib.sha256()
+    for labels in map(np.asarray, (query_labels, database_labels)):
+        digest.update(repr(labels.shape).encode())
+        for start in range(0, len(labels), BLOCK_ROWS):
+            digest.update(np.packbits(labels[start : start + BLOCK_ROWS] != 0))
+    return digest.hexdigest()
 
 
 def relevant_share(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from pathlib import Path
@@ -21,11 +20,10 @@ from utils.engine import StopFlag
 from utils.inference.database import image_keys, record_of
 from utils.inference.encoder import Encoded, Encoder, build_backend
 from utils.metrics import RetrievalMetrics, evaluate_retrieval, mean_average_precision
-from utils.metrics.plots import MAX_METRICS, draw_curves, read_runs
+from utils.metrics.plots import write_metrics
 from utils.metrics.relevance import relevant_share
 from utils.system import distributed
-from utils.system.errors import UserError
-from utils.system.files import check_writable, open_untrusted, set_aside, write_json
+from utils.system.files import check_writable
 from utils.system.logger import log_to_files
 from utils.system.runtime import choose_device, describe_device
 
@@ -200,32 +198,6 @@ def _write_metrics(
         "versions": {"paddle": paddle.__version__, "numpy": np.__version__},
         "seconds": seconds,
     }
-    path, figure = config.paths.metrics, config.paths.curves
-    _keep_those_of_another_data_set(path, figure, config.info.name)
-    write_json(path, record)
-    _log.info(f"Metrics: {path}")
-    try:
-        draw_curves(read_runs(path.parent, config.info.name), figure)
-        _log.info(f"Figure: {figure}")
-    except UserError as error:  # the numbers are written; the figure is an extra
-        _log.warning(f"No figure: {error}")
-    _log.info(
-        f"MAP@{metrics.topk}: {metrics.map:.4f} (ties averaged: {metrics.map_tie_averaged:.4f}), "
-        f"chance: {metrics.chance:.4f}, P@H<=2: {metrics.precision_within_radius_2:.4f}"
-    )
-    if metrics.queries_without_relevant:
-        _log.warning(
-            f"{metrics.queries_without_relevant} queries share a label with no database image; "
-            "they count 0"
-        )
-
-
-def _keep_those_of_another_data_set(metrics: Path, figure: Path, dataset: str) -> None:
-    try:
-        with open_untrusted(metrics, "an evaluation's metrics", MAX_METRICS) as file:
-            other = json.loads(file.read())["dataset"]
-    except UserError:  # none there, or none that anybody could use
-        return
-    if other != dataset:
-        now = set_aside(*filter(Path.is_file, (metrics, figure)))
-        _log.warning(f"Metrics of the data set {other}: now {now[0]}")
+    write_metrics(config.paths.metrics, config.paths.curves, record)
+    for line in metrics.summary():
+        _log.info(line)
