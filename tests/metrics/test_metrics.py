@@ -110,7 +110,7 @@ def test_hit_rate_and_recall_are_two_values_also_at_1():
     assert found.hit_rate_at == {1: 1, 5: 1} and found.at_n.recall[0] == pytest.approx(1 / 3)
     assert by_hand(0, 1, 0, 0, 0).hit_rate_at == {1: 0, 5: 1}
     first, second = found.summary()[-2:]
-    assert first == "Hit rate @1: 1.0000, @5: 1.0000 (queries that find one; PaddleClas: Recall)"
+    assert first == "Hit rate @1: 1.0000, @5: 1.0000 (PaddleClas calls it Recall)"
     assert second.startswith("Recall @1: 0.3333, @5: 1.0000")
 
 

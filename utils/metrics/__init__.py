@@ -117,7 +117,7 @@ class RetrievalMetrics:
             f"MAP@{self.topk}: {self.map:.4f} (ties averaged: {self.map_tie_averaged:.4f}), "
             f"chance: {self.chance:.4f}",
             f"P@H<=2: {f'all {queries} balls are empty' if empty == queries else ball}",
-            f"Hit rate {hits} (queries that find one; PaddleClas: Recall)",
+            f"Hit rate {hits} (PaddleClas calls it Recall)",
             f"Recall {recall} (share of all relevant images that is found)",
         ]
         if none := self.queries_without_relevant:
