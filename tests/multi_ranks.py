@@ -98,7 +98,8 @@ def train(task: dict[str, Any]) -> None:
     start = values(small)
     loading = loading_of(**task)
     exchange = distributed.ProcessGroup() if is_shared else None
-    criterion = HashNetLoss(BIT, task["rows"], num_class=CLASSES, exchange=exchange)
+    weighted = task["weighted"]
+    criterion = HashNetLoss(BIT, task["rows"], 0.1, CLASSES, exchange, weighted)
     optimizer = paddle.optimizer.Momentum(0.05, parameters=small.parameters())
     batches = BatchLoader(*loading, shard if is_shared else (0, 1), 5 if is_shared else 5 + rank)
     losses: list[float] = []

@@ -22,9 +22,10 @@ def relative_error(found, expected) -> float:
 class Pair:
     """The loss under test and the oracle, fed with the same batches."""
 
-    def __init__(self, bit, num_train, num_class=4, alpha=0.1):
-        self.tested = HashNetLoss(bit, num_train, alpha=alpha, num_class=num_class)
-        self.oracle = OracleLoss(bit, num_train, alpha=alpha, num_class=num_class)
+    def __init__(self, bit, num_train, num_class=4, alpha=0.1, weighted=True):
+        both = {"alpha": alpha, "num_class": num_class, "weighted": weighted}
+        self.tested = HashNetLoss(bit, num_train, **both)
+        self.oracle = OracleLoss(bit, num_train, **both)
 
     def step(self, z, labels, index, scale=1.0):
         """One batch through both; checks value and gradient; returns them as the oracle's."""
@@ -79,8 +80,9 @@ def test_the_oracle_s_gradient_is_the_slope_of_its_value_while_the_bank_stands_s
         (64, 40, 16, [10.0, 10.0]),  # most codes are saturated
     ],
 )
-def test_steps_agree_with_the_oracle(bit, num_train, size, scales):
-    pair = Pair(bit, num_train)
+@pytest.mark.parametrize("weighted", [True, False])
+def test_steps_agree_with_the_oracle(bit, num_train, size, scales, weighted):
+    pair = Pair(bit, num_train, weighted=weighted)
     for step, scale in enumerate(scales):
         pair.step(*batch(10 + step, size, bit, num_train), scale=scale)
         pair.check_bank()
@@ -119,6 +121,14 @@ def test_one_image_and_an_unseen_one_can_be_worked_out_by_hand():
     # well it would be twice that.
     by_hand = (1 / (1 + np.exp(-0.25)) - 1) * 0.5 * 0.75
     assert gradient[0, 0] == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_unweighted_a_pair_in_four_weighs_a_quarter_by_hand():
+    pair = Pair(bit=1, num_train=4, num_class=1, alpha=1.0, weighted=False)
+    value, gradient = pair.step([[np.arctanh(0.5)]], [[1]], [0])
+    # As above, but there are three empty rows, and the mean is over the four pairs.
+    assert value == pytest.approx((np.log(1 + np.exp(-0.25)) + 3 * np.log(2)) / 4, rel=1e-6)
+    assert gradient[0, 0] == pytest.approx((1 / (1 + np.exp(-0.25)) - 1) * 0.5 * 0.75 / 4, rel=1e-6)
 
 
 def test_two_opposite_codes_can_be_worked_out_by_hand():

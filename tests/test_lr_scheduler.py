@@ -52,3 +52,4 @@ def test_the_scale_is_a_root_that_grows_every_20_epochs():
     found = [continuation_scale(epoch, 20) for epoch in EPOCHS]
     assert found == pytest.approx([step**0.5 for step in steps], rel=1e-12)
     assert f"{found[0]:.3f} {found[20]:.3f} {found[149]:.3f}" == "1.000 1.414 2.828"
+    assert {continuation_scale(epoch, 20, grows=False) for epoch in EPOCHS} == {1.0}

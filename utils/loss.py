@@ -35,7 +35,8 @@ class HashNetLoss(nn.Layer):
     With u = tanh(βz), θ_ij = α u_i·U_j and S_ij = 1 where y_i·Y_j > 0, the pair's loss is
     log(1 + e^θ) - Sθ. A similar pair weighs |S|/|S1|, another |S|/|S0|, and the sum is divided
     by |S|: so the loss is the mean over the similar plus the mean over the dissimilar pairs, and
-    a side without pairs contributes 0.
+    a side without pairs contributes 0. Unweighted (the paper's ablation HashNet-W), each pair
+    weighs 1: the loss is the mean over all pairs.
 
     U and Y are the bank: the last codes and the labels of every training image, zero until an
     image is first seen. The batch's rows are written, detached, before the pairs are compared;
@@ -52,6 +53,7 @@ class HashNetLoss(nn.Layer):
         num_train: number of training images, the rows of the bank.
         alpha: α, the scale of the inner product.
         exchange: what processes tell each other; None: this one is alone.
+        weighted: False: plain maximum likelihood, HashNet-W.
 
     Attributes:
         scale: β, set by whoever runs the continuation (`utils.lr_scheduler`); 1 at the start.
@@ -64,10 +66,11 @@ class HashNetLoss(nn.Layer):
         alpha: float = 0.1,
         num_class: int = 80,
         exchange: SingleProcess | None = None,
+        weighted: bool = True,
     ):
         super().__init__()
         self._exchange = exchange or SingleProcess()
-        self.alpha = alpha
+        self.alpha, self.weighted = alpha, weighted
         self.scale = 1.0
         self.register_buffer("codes", paddle.zeros([num_train, bit]))
         self.register_buffer("labels", paddle.zeros([num_train, num_class]))
@@ -94,7 +97,8 @@ class HashNetLoss(nn.Layer):
         shared = paddle.matmul(labels, self.labels, transpose_y=True)
         counts = (index >= 0).astype(dtype)
         total = self._exchange.total
-        part = weighted_pair_loss(theta, (shared > 0).astype(dtype), counts, total)
+        similar = (shared > 0).astype(dtype)
+        part = pair_loss(theta, similar, counts, total, self.weighted)
         slope = self._exchange.size * part  # the mean of its gradients is the sum of the parts'
         return slope + (total(part.detach()) - slope.detach())
 
@@ -109,11 +113,12 @@ class HashNetLoss(nn.Layer):
         paddle.scatter_(self.labels, rows, paddle.where(counts, labels, labels[:1]))
 
 
-def weighted_pair_loss(
+def pair_loss(
     theta: paddle.Tensor,
     similar: paddle.Tensor,
     counts: paddle.Tensor,
     total: Callable[[paddle.Tensor], paddle.Tensor],
+    weighted: bool = True,
 ) -> paddle.Tensor:
     """Mean of log(1 + e^θ) - Sθ over similar pairs plus its mean over the others, on this process.
 
@@ -126,6 +131,7 @@ def weighted_pair_loss(
         similar: S, [n, m] of 0 and 1.
         counts: [n], 1 for a row whose pairs count, 0 for one whose pairs do not.
         total: sums a count of pairs over the processes that share the batch.
+        weighted: False: the mean over all pairs, similar or not.
     """
 
     def over_pairs(values: paddle.Tensor) -> paddle.Tensor:
@@ -133,5 +139,7 @@ def weighted_pair_loss(
 
     others = 1 - similar
     loss = F.softplus(theta) - similar * theta
+    if not weighted:
+        return over_pairs(loss) / (total(counts.sum()) * theta.shape[1])
     pairs = total(paddle.stack([over_pairs(similar), over_pairs(others)])).clip(min=1)
     return over_pairs(loss * similar) / pairs[0] + over_pairs(loss * others) / pairs[1]

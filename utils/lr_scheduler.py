@@ -25,6 +25,9 @@ def start_epoch(schedule: StepDecay, epoch: int) -> float:
     return schedule.get_lr()
 
 
-def continuation_scale(epoch: int, step: int) -> float:
-    """β = sqrt((epoch - 1) // step + 1), the sharpness of tanh(βz) (paper, section 3.2)."""
-    return math.sqrt((epoch - 1) // step + 1)
+def continuation_scale(epoch: int, step: int, grows: bool = True) -> float:
+    """β = sqrt((epoch - 1) // step + 1), the sharpness of tanh(βz) (paper, section 3.2).
+
+    Where it does not grow (the ablation HashNet-sgn), it stays 1.
+    """
+    return math.sqrt((epoch - 1) // step + 1) if grows else 1.0

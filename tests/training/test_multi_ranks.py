@@ -26,9 +26,10 @@ def trained(scratch):
     def folder_of(*case):
         return scratch / "-".join(map(str, case))
 
-    def add(batch, rows, ranks, sampling="shard", bad=()):
+    def add(batch, rows, ranks, sampling="shard", bad=(), weighted=True):
         task = {"batch": batch, "rows": rows, "sampling": sampling, "bad": bad}
-        tasks[ranks].append({**task, "folder": str(folder_of(rows, ranks, sampling, bad))})
+        folder = str(folder_of(rows, ranks, sampling, bad, weighted))
+        tasks[ranks].append({**task, "weighted": weighted, "folder": folder})
 
     for ranks, rows in CASES:
         add(ranks * BATCH[ranks], rows, 1)
@@ -36,11 +37,13 @@ def trained(scratch):
     add(8, 21, 1, bad=BAD)
     add(4, 21, 2, bad=BAD)
     add(4, 21, 2, "replicate")
+    add(8, 21, 1, weighted=False)
+    add(4, 21, 2, weighted=False)
     for ranks, together in tasks.items():
         succeed("tests/multi_ranks.py", "train_all", json.dumps(together), ranks)
 
-    def found(rows, ranks, sampling="shard", bad=()):
-        came_to = folder_of(rows, ranks, sampling, bad)
+    def found(rows, ranks, sampling="shard", bad=(), weighted=True):
+        came_to = folder_of(rows, ranks, sampling, bad, weighted)
         return [pickle.loads((came_to / f"rank{r}.pkl").read_bytes()) for r in range(ranks)]
 
     return found
@@ -83,6 +86,13 @@ def test_ranks_replace_bad_images_as_one_process_does_and_leave_out_the_same(tra
         assert_equal(rank, one)
         assert list(rank["index"]) == [row for row in range(21) if row not in BAD]
         assert rank["bad"] == one["bad"] == {row: f"{row}: damaged" for row in BAD}
+
+
+def test_unweighted_ranks_count_the_pairs_of_the_whole_batch(trained):
+    (one,), (full,) = (trained(21, 1, weighted=weighted) for weighted in (False, True))
+    assert distance(joined(one["weights"]), joined(full["weights"])) > 1e-3
+    for rank in trained(21, 2, weighted=False):
+        assert_equal(rank, one)
 
 
 def test_replicate_walks_the_whole_set_on_every_rank_with_a_bank_each(trained):

@@ -47,6 +47,7 @@ def test_one_device_with_batches_of_128_is_the_published_script_for_one():
             1,
             ["first weights none (torchvision's of ImageNet)"],
         ),
+        ("--bit 64 --batch-size 128 --no-weighting", 1, ["variant HashNet-W (HashNet)"]),
         ("--bit 64 --batch-size 128 --pretrained mine", 1, ["first weights mine (ImageNet's)"]),
     ],
 )
@@ -64,6 +65,15 @@ def test_the_figures_of_coco_are_those_of_the_published_logs():
     assert [figures[epoch].map for epoch in (9, 10, 20, 100)] == [None, 0.706, 0.722, 0.733]
     assert read_published(REPOSITORY / "data/coco", 8) == {}
     assert read_published(REPOSITORY / "data/coco_lite", 64) == {}
+
+
+def test_an_ablation_has_no_published_figures_beside_it(small_data, tmp_path):
+    data = shutil.copytree(small_data, tmp_path / "data")
+    (data / "published_runs.csv").write_text(TABLE)
+    assert train_small(data, tmp_path / "output", "--no-continuation") == 0
+    assert "variant HashNet-sgn (HashNet)" in log_of(tmp_path / "output")
+    assert "Published run" not in log_of(tmp_path / "output")
+    assert not [row for row in epochs_of(tmp_path / "output") if "published_loss" in row]
 
 
 TABLE = "bit,epoch,learning_rate,scale,train_loss,map_at_5000\n8,2,0.01,1,1.25,\n8,3,0.01,1,1,0.5\n"

@@ -341,6 +341,7 @@ COUNTS = {
     **{"learning_rate": 0.5, "seed": 1, "batch_size": 32, "optimizer": "AdamW", "topK": 100},
     **{"weight_decay": 0.0, "crop_size": 200, "fast_decode": True, "step_continuation": 5},
     **{"exclude_self": True, "amp": True, "tf32": True},
+    **{"no_weighting": True, "no_continuation": True},
 }
 
 
@@ -365,6 +366,13 @@ def test_a_setting_that_decides_what_is_computed_counts(name):
 )
 def test_the_machine_and_how_long_and_how_often_do_not_count(settings):
     assert differences(SAVED, {**SAVED, **settings}) == []
+
+
+def test_a_state_from_before_there_were_ablations_is_of_the_full_method():
+    old = {name: value for name, value in SAVED.items() if not name.startswith("no_")}
+    assert differences(old, SAVED) == []
+    expected = ["no_weighting is True, the saved training had False"]
+    assert differences(old, {**SAVED, "no_weighting": True}) == expected
 
 
 def test_between_several_ranks_another_sampling_counts():

@@ -1,6 +1,6 @@
 """Settings: every flag of every command, and how they are resolved."""
 
-from utils.config.options import Config
+from utils.config.options import FULL_METHOD, Config
 from utils.config.parser import (
     EXPORT_COMMAND,
     INFER_COMMAND,

@@ -24,6 +24,8 @@ WITH_NETWORK = (*ANY_TRAIN, PREDICT)
 WITH_WEIGHTS = (*WITH_NETWORK, EXPORT)
 WITH_DATA = (*WITH_NETWORK, INFER)
 EVERY = (*WITH_NETWORK, EXPORT, INFER)
+FULL_METHOD = {"no_weighting": False, "no_continuation": False}
+"""The switches of the paper's ablations, as they were where a record does not name them."""
 MAX_WORKERS = 16
 """Loading threads where nothing is said; Python's lock leaves more of them nothing to do."""
 
@@ -163,6 +165,12 @@ class Config:
     step_continuation: int = training(
         20, "epochs after which β = sqrt((epoch - 1) // STEP + 1) grows", minimum=1
     )
+    no_weighting: bool = training(
+        False, "the ablation HashNet-W: all pairs of images weigh the same"
+    )
+    no_continuation: bool = training(
+        False, "the ablation HashNet-sgn: β stays 1, and codes are the sign of what that has learnt"
+    )
     amp: bool = training(
         False,
         "train in mixed precision (bfloat16), on GPUs of compute capability 8 and newer; not the "
@@ -288,6 +296,12 @@ class Config:
     def weights(self) -> str:
         """`--pretrained`, or the best weights of the output folder."""
         return self.pretrained or str(self.paths.weights)
+
+    @property
+    def variant(self) -> str:
+        """The method's name in logs and records: 'HashNet', or which part of it is left out."""
+        without = {"-W": self.no_weighting, "-sgn": self.no_continuation}
+        return self.model + "".join(name for name, is_left_out in without.items() if is_left_out)
 
     def settings(self, command: str = TRAIN_MULTI) -> dict[str, Any]:
         """The settings of one command, name → value."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import paddle
 from models import HashNet
 from utils.codes import warn_of_equal_codes
 from utils.codes.storage import save_codes
-from utils.config import Config
+from utils.config import FULL_METHOD, Config
 from utils.datasets import Split, positions_in_database
 from utils.datasets.loader import BadImageReport
 from utils.engine import StopFlag
@@ -26,6 +27,13 @@ from utils.system import distributed
 from utils.system.files import check_writable
 from utils.system.logger import log_to_files
 from utils.system.runtime import choose_device, describe_device
+from utils.system.state_files import (
+    TRAINING,
+    WEIGHTS,
+    find_state,
+    read_record,
+    read_weights_record,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -120,6 +128,39 @@ def start_run(config: Config, log_file: Path, seed: int) -> None:
     paddle.seed(config.seed)  # one for all ranks, so that their first weights are the same
 
 
+@dataclass(frozen=True)
+class Origin:
+    """The training that weights come from.
+
+    Attributes:
+        variant: the method, such as 'HashNet-W'.
+        seed, epoch: None where the weights have no record that says so.
+    """
+
+    variant: str
+    seed: int | None = None
+    epoch: int | None = None
+
+
+def origin_of(config: Config, sha256: str) -> Origin:
+    """Where the weights of an evaluation come from, by their record; else, by the flags."""
+    path = find_state(config.weights, WEIGHTS, TRAINING)
+    try:
+        if path.suffix == TRAINING:
+            record = read_record(path)
+            epoch = record["progress"]["epoch"]
+        else:
+            record = read_weights_record(path, sha256)
+            epoch = record["epoch"]
+        settings = {**FULL_METHOD, **record["settings"]}
+        switches, seed = {name: settings[name] for name in FULL_METHOD}, settings["seed"]
+    except (KeyError, TypeError):
+        return Origin(config.variant)
+    if {*map(type, switches.values()), type(seed), type(epoch)} != {bool, int}:
+        return Origin(config.variant)
+    return Origin(replace(config, **switches).variant, seed, epoch)
+
+
 def evaluate(config: Config) -> int:
     """Scores trained weights on the queries and the database, and keeps the database's codes.
 
@@ -132,6 +173,7 @@ def evaluate(config: Config) -> int:
     queries, database = config.splits("test", "database")
     network = HashNet(config.bit)
     weights = network.load_weights(config.weights, config.info.name)
+    origin = origin_of(config, weights["weights_sha256"])
     _log.info(f"test {len(queries.labels)}")
     _log.info(f"database {len(database.labels)}")
     transform = config.transform()
@@ -175,9 +217,10 @@ def evaluate(config: Config) -> int:
             "precision": made_from["precision"],
         }
         seconds = {"encoding": encoded - begin, "metrics": time.perf_counter() - encoded}
-        _write_metrics(config, metrics, protocol, left_out, seconds)
+        _write_metrics(config, origin, metrics, protocol, left_out, seconds)
     _log.info(
-        f"EVAL-{config.model}, bit:{config.bit}, dataset:{config.info.name}, MAP:{metrics.map:.3f}"
+        f"EVAL-{origin.variant}, bit:{config.bit}, dataset:{config.info.name}, "
+        f"MAP:{metrics.map:.3f}"
     )
     distributed.barrier()  # no rank leaves while rank 0 writes
     return 0
@@ -185,6 +228,7 @@ def evaluate(config: Config) -> int:
 
 def _write_metrics(
     config: Config,
+    origin: Origin,
     metrics: RetrievalMetrics,
     protocol: dict[str, Any],
     left_out: dict[str, list[str]],
@@ -192,6 +236,7 @@ def _write_metrics(
 ) -> None:
     record = {
         "dataset": config.info.name,
+        **asdict(origin),
         **metrics.as_dict(),
         "protocol": protocol,
         "left_out": left_out,

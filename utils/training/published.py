@@ -55,6 +55,7 @@ def describe_recipe(config: Config, ranks: int, steps: int, rate: float) -> str:
     one device has batches as large as theirs together.
     """
     found = {name: (getattr(config, name), getattr(Config, name)) for name in _RECIPE}
+    found["variant"] = (config.variant, config.model)
     found["data set"] = (config.info.name, DATASET)
     found["seed"] = (config.seed, SEEDS.get(config.bit, config.seed))
     found["images a step"] = (config.batch_size * ranks, IMAGES_A_STEP)

@@ -12,7 +12,7 @@ import numpy as np
 import paddle
 
 from models import HashNet
-from utils.config import Config
+from utils.config import FULL_METHOD, Config
 from utils.loss import HashNetLoss
 from utils.optimizer import OPTIMIZER_SCALARS, OPTIMIZER_SLOTS
 from utils.system import distributed
@@ -31,7 +31,7 @@ from utils.training.checkpoint import Progress
 
 RECIPE = (
     *("model", "seed", "num_class", "crop_size", "resize_size", "fast_decode"),
-    *("alpha", "step_continuation", "learning_rate", "de_step"),
+    *("alpha", "step_continuation", "no_weighting", "no_continuation", "learning_rate", "de_step"),
     *("optimizer", "momentum", "weight_decay", "topK", "exclude_self", "amp", "tf32"),
 )
 """Settings that decide what a training computes, and which of its weights are the best.
@@ -181,8 +181,10 @@ def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
     The number of ranks is not among them: a training may go on with another one. Both are settings
     by name, with `ranks` (how many train) and `data` (what its lists are: name → text); what was
-    not saved is not compared. Returns a line for each.
+    not saved is not compared, but a training that says nothing of ablations was none. Returns a
+    line for each.
     """
+    saved = {**FULL_METHOD, **saved}
     names = list(RECIPE)
     if saved["ranks"] > 1 and now["ranks"] > 1:  # of one rank, both samplings are the same
         names.append("sampling")

@@ -97,10 +97,14 @@ class Trainer:
         _log.info(f"database {len(database.labels)}")
         _log.info(f"----- Total # of train batch: {len(self.batches)}")
         warn_of_pairs_that_teach_nothing(train_set.labels)
-        self.published = read_published(config.info.folder, config.bit)
+        # An ablation has no published run to stand beside.
+        is_whole = config.variant == config.model
+        self.published = read_published(config.info.folder, config.bit) if is_whole else {}
         self.network = HashNet(config.bit)
         exchange = distributed.ProcessGroup() if is_shared else None
-        self.criterion = HashNetLoss(config.bit, num_train, config.alpha, num_class, exchange)
+        self.criterion = HashNetLoss(
+            config.bit, num_train, config.alpha, num_class, exchange, not config.no_weighting
+        )
         rate = scaled_learning_rate(config.learning_rate, config.batch_size * ranks)
         self.schedule = halving_schedule(rate, config.de_step)
         _log.info(describe_recipe(config, ranks, len(self.batches), rate))
@@ -176,7 +180,7 @@ class Trainer:
             self._run_epoch(epoch)
             if self.stop.number:
                 return
-        _log.info(f"Training completed for {config.model}({config.bit}).")
+        _log.info(f"Training completed for {config.variant}({config.bit}).")
         best = self.progress
         _log.info(f"Best MAP(e{best.best_epoch}): {best.best_map:.3f}")
         if before is not None:
@@ -187,7 +191,9 @@ class Trainer:
     def _run_epoch(self, epoch: int) -> None:
         config = self.config
         rate = start_epoch(self.schedule, epoch)
-        self.criterion.scale = continuation_scale(epoch, config.step_continuation)
+        self.criterion.scale = continuation_scale(
+            epoch, config.step_continuation, not config.no_continuation
+        )
         result = self._take_steps(epoch)
         while self.progress.step < len(self.batches) and not self.stop.number:
             self._save_last()  # the clock wants it
@@ -244,8 +250,8 @@ class Trainer:
         losses, counts = self.progress.losses, self.progress.counts
         loss = float(np.multiply(losses, counts).sum() / np.sum(counts))
         _log.info(
-            f"HashNet[{epoch:2d}/{self.config.epoch}] bit:{self.config.bit}, lr:{rate:.9f}, "
-            f"scale:{self.criterion.scale:.3f}, train loss:{loss:.3f}"
+            f"{self.config.variant}[{epoch:2d}/{self.config.epoch}] bit:{self.config.bit}, "
+            f"lr:{rate:.9f}, scale:{self.criterion.scale:.3f}, train loss:{loss:.3f}"
         )
         published = {}
         if epoch in self.published:
@@ -292,8 +298,9 @@ class Trainer:
             self.progress = replace(self.progress, best_map=value, best_epoch=epoch)
         best = self.progress
         _log.info(
-            f"HashNet epoch:{epoch}, bit:{self.config.bit}, dataset:{self.config.info.name}, "
-            f"MAP:{value:.3f}, Best MAP(e{best.best_epoch}): {best.best_map:.3f}"
+            f"{self.config.variant} epoch:{epoch}, bit:{self.config.bit}, "
+            f"dataset:{self.config.info.name}, MAP:{value:.3f}, "
+            f"Best MAP(e{best.best_epoch}): {best.best_map:.3f}"
         )
         figures = self.published.get(epoch)
         if figures and figures.map is not None:
