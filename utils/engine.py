@@ -175,29 +175,29 @@ def _over_all_ranks(
 
 
 def encode(
-    to_codes: Callable[[np.ndarray], np.ndarray],
+    to_rows: Callable[[np.ndarray], np.ndarray],
     batches: BatchLoader,
     title: str = "encoding",
     stop: StopFlag | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Computes the codes of images, each rank its share of them; all ranks get all codes.
+    """Computes a row for each image, each rank its share of them; all ranks get all rows.
 
     Args:
-        to_codes: images [n, h, w, 3] uint8 → packed codes [n, bit / 8] uint8.
+        to_rows: images [n, h, w, 3] uint8 → packed codes [n, bit / 8] uint8, or z [n, bit] float32.
         batches: of a split in list order.
         title: what the progress bar says.
         stop: asked before each batch; `Interrupted` is raised where it is agreed on.
 
     Returns:
-        Codes [n, bit / 8] uint8, and the indices [n] int64 of the images that have one, rising.
+        The rows [n, …], and the indices [n] int64 of the images that have one, rising.
     """
-    codes, index = [], []
+    rows, index = [], []
     for step, (images, of_images) in enumerate(progress(batches, title, len(batches))):
         if stop is not None and stop.agreed(step):
             raise Interrupted
-        codes.append(to_codes(images))
+        rows.append(to_rows(images))
         index.append(of_images)
-    codes, index = map(distributed.gather_array, map(np.concatenate, (codes, index)))
+    rows, index = map(distributed.gather_array, map(np.concatenate, (rows, index)))
     present = np.flatnonzero(index >= 0)
     order = present[np.argsort(index[present], kind="stable")]
-    return codes[order], index[order]
+    return rows[order], index[order]

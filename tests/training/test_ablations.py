@@ -84,10 +84,12 @@ def test_an_evaluation_knows_the_training_from_the_record_or_from_flags(
     found = evaluated(small_data, output, *flags, output / "last_8")
     assert found == ("HashNet-W-sgn", 2000, 12, "HashNet-W-sgn")
     record = output / "weights_8.json"
-    for change in ({"settings": {"seed": 2000}}, {"epoch": "4"}, {"settings": []}):
-        record.write_text(json.dumps({**json.loads(record.read_text()), **change}))
+    before = json.loads(record.read_text())
+    old = {name: each for name, each in before["settings"].items() if not name.startswith("no_")}
+    for change in ({"settings": old}, {"epoch": "4"}, {"epoch": 10**99}, {"settings": []}):
+        record.write_text(json.dumps({**before, **change}))
         found = evaluated(small_data, output, *flags, output / "weights_8")
-        is_told = change == {"settings": {"seed": 2000}}  # of a time without ablations
+        is_told = change == {"settings": old}  # of a time without ablations
         assert found[:3] == ("HashNet", *((2000, best) if is_told else (None, None)))
     record.unlink()
     found = evaluated(small_data, output, "--no-weighting", *flags, output / "weights_8")

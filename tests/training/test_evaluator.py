@@ -7,12 +7,17 @@ import json
 import re
 import shutil
 
+import numpy as np
 import paddle
 import pytest
 from helpers import epochs_of, log_of
 from small_network import SmallHashNet, values
-from small_training import train_small
+from small_training import arguments_of, train_small
 
+from utils.codes import pack_codes
+from utils.config import TRAIN_COMMAND, parse_config
+from utils.inference.encoder import Encoder, build_backend
+from utils.metrics import mean_average_precision_of_values
 from utils.system.errors import UserError
 
 
@@ -104,3 +109,51 @@ def test_where_no_best_weights_are_but_a_state_the_line_names_it(
     (output / "weights_8.pdparams").unlink()
     with pytest.raises(UserError, match=rf"missing; .* --pretrained {output}/last_8\.npz"):
         train_small(small_data, output, "--eval", "--pretrained", output / "weights_8")
+
+
+@pytest.mark.parametrize("backend", ["dygraph", "inference"])
+def test_codes_are_the_signs_of_the_z_that_comes_with_them(small_data, tmp_path, backend):
+    config = parse_config(TRAIN_COMMAND, arguments_of(small_data, tmp_path, 1))
+    network = SmallHashNet()
+    network.load_weights(small_data / "first")
+    running = build_backend(network, config.crop_size, backend, "fp32")
+    encoder = Encoder(running, config.transform(), 3)
+    (alone,) = encoder.encode(*config.splits("database"))
+    (both,) = encoder.encode(*config.splits("database"), keep_z=True)
+    assert alone.z is None and both.z.dtype == np.float32 and both.z.shape == (8, 8)
+    np.testing.assert_array_equal(both.codes, pack_codes(both.z))
+    np.testing.assert_array_equal(both.codes, alone.codes)
+
+
+def test_real_values_are_ranked_beside_their_codes(small_data, tmp_path):
+    output, lists = tmp_path / "output", shutil.copytree(small_data, tmp_path / "lists")
+    row = (lists / "database.txt").read_text(encoding="utf-8").splitlines(keepends=True)[5]
+    with (lists / "test.txt").open("a", encoding="utf-8") as file:
+        file.write(row)
+    flags = ["--list-path", lists, "--step-continuation", "1", "--exclude-self"]
+    assert train_small(small_data, output, *flags) == 0
+    config = parse_config(TRAIN_COMMAND, arguments_of(small_data, output, 3, *flags))
+    queries, database = config.splits("test", "database")
+    network = SmallHashNet()
+    network.load_weights(output / "last_8")
+    encoder = Encoder(build_backend(network, 63, "dygraph", "fp32"), config.transform(), 4)
+    z = [each.z for each in encoder.encode(queries, database, keep_z=True)]
+
+    def expected(scale):
+        values = [np.tanh(np.float32(scale) * each) for each in z]
+        data = (values[0], queries.labels, values[1], database.labels)
+        return mean_average_precision_of_values(*data, exclude=[-1, -1, -1, -1, 5])
+
+    plain, _ = evaluate(small_data, output, *flags, "--pretrained", output / "last_8")
+    assert "map_continuous" not in plain
+    flags += ["--continuous", "--pretrained"]
+    metrics, log = evaluate(small_data, output, *flags, output / "last_8")
+    value = metrics.pop("map_continuous")
+    assert (value, metrics.pop("continuous_scale")) == (expected(3**0.5), 3**0.5)
+    line = f"MAP@8 of tanh(1.732 z), not binarized: {value:.4f}, of codes: {metrics['map']:.4f}"
+    assert line in log
+    assert {**metrics, "seconds": 0} == {**plain, "seconds": 0}
+    (output / "weights_8.json").unlink()
+    metrics, log = evaluate(small_data, output, *flags, output / "weights_8", "--epoch", "9")
+    assert metrics["continuous_scale"] == 3
+    assert "weights_8 has no record: β is that of --epoch 9 and --step-continuation 1" in log

@@ -205,6 +205,11 @@ class Config:
     exclude_self: bool = evaluation(
         False, "leave a query that stands in the database out of its own ranking"
     )
+    continuous: bool = evaluation(
+        False,
+        "--eval also ranks by the network's real values (the paper's HashNet+C): inner products "
+        "of tanh(βz), with the β that the training had come to",
+    )
     eval_first: bool = evaluation(
         False, "evaluate before the first step too: the untrained network's MAP"
     )

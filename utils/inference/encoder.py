@@ -30,11 +30,13 @@ class Encoded:
         codes: [n, bit / 8] uint8, packed.
         split: the images and labels of the codes.
         left_out: what is wrong with each image that has no code, by its index in the list.
+        z: [n, bit] float32, whose signs the codes are, where it was asked for.
     """
 
     codes: np.ndarray
     split: Split
     left_out: dict[int, str]
+    z: np.ndarray | None = None
 
 
 class Encoder:
@@ -63,9 +65,15 @@ class Encoder:
         self._batch_size = batch_size
 
     def encode(
-        self, *splits: Split, stop: engine.StopFlag | None = None, even_none: bool = False
+        self,
+        *splits: Split,
+        stop: engine.StopFlag | None = None,
+        even_none: bool = False,
+        keep_z: bool = False,
     ) -> list[Encoded]:
         """Encodes splits, each in its order, with the weights of this moment; all ranks together.
+
+        `keep_z` asks for z beside the codes, of a backend that has it: not of an exported model.
 
         Raises:
             UserError: an image is missing or damaged; where such are left out: all of a split
@@ -75,19 +83,21 @@ class Encoder:
         encoded = []
         with self.backend:
             for split in splits:
-                encoded.append(self._encode(split, stop))
+                encoded.append(self._encode(split, stop, keep_z))
                 if not (even_none or len(encoded[-1].codes)):
                     raise none_readable(split, encoded[-1].left_out)
         return encoded
 
-    def _encode(self, split: Split, stop: engine.StopFlag | None) -> Encoded:
+    def _encode(self, split: Split, stop: engine.StopFlag | None, keep_z: bool) -> Encoded:
         shard = (distributed.rank(), distributed.world_size())
         batches = BatchLoader(split, self.transform, self._batch_size, self.options, shard)
-        codes, index = engine.encode(self.backend, batches, f"encoding {split.name}", stop)
+        to_rows = self.backend.z if keep_z else self.backend
+        rows, index = engine.encode(to_rows, batches, f"encoding {split.name}", stop)
+        codes, z = (pack_codes(rows), rows) if keep_z else (rows, None)
         if len(index) == len(split.labels):
-            return Encoded(codes, split, {})
+            return Encoded(codes, split, {}, z)
         bad = distributed.merged(batches.bad)
-        return Encoded(codes, split.subset(index), bad)
+        return Encoded(codes, split.subset(index), bad, z)
 
     def provenance(self) -> dict[str, Any]:
         """What decides, with the image, which code it has: weights, transform, precision."""
@@ -129,10 +139,14 @@ class DygraphBackend:
         if self._was_training:
             self._network.train()
 
-    @paddle.no_grad()
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Packed codes of a batch."""
-        return pack_codes(self._network(self._normalize(paddle.to_tensor(images))).numpy())
+        return pack_codes(self.z(images))
+
+    @paddle.no_grad()
+    def z(self, images: np.ndarray) -> np.ndarray:
+        """The network's output for a batch, [n, bit] float32."""
+        return self._network(self._normalize(paddle.to_tensor(images))).numpy()
 
 
 class InferenceBackend:
@@ -168,7 +182,11 @@ class InferenceBackend:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Packed codes of a batch."""
-        return pack_codes(self._predictor(images))
+        return pack_codes(self.z(images))
+
+    def z(self, images: np.ndarray) -> np.ndarray:
+        """The network's output for a batch, [n, bit] float32."""
+        return self._predictor(images)
 
 
 class ExportedBackend:

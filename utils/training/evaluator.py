@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,13 @@ from utils.datasets.loader import BadImageReport
 from utils.engine import StopFlag
 from utils.inference.database import image_keys, record_of
 from utils.inference.encoder import Encoded, Encoder, build_backend
-from utils.metrics import RetrievalMetrics, evaluate_retrieval, mean_average_precision
+from utils.lr_scheduler import continuation_scale
+from utils.metrics import (
+    RetrievalMetrics,
+    evaluate_retrieval,
+    mean_average_precision,
+    mean_average_precision_of_values,
+)
 from utils.metrics.plots import write_metrics
 from utils.metrics.relevance import relevant_share
 from utils.system import distributed
@@ -134,10 +140,12 @@ class Origin:
 
     Attributes:
         variant: the method, such as 'HashNet-W'.
+        scale: the β that it had come to.
         seed, epoch: None where the weights have no record that says so.
     """
 
     variant: str
+    scale: float
     seed: int | None = None
     epoch: int | None = None
 
@@ -146,19 +154,35 @@ def origin_of(config: Config, sha256: str) -> Origin:
     """Where the weights of an evaluation come from, by their record; else, by the flags."""
     path = find_state(config.weights, WEIGHTS, TRAINING)
     try:
-        if path.suffix == TRAINING:
-            record = read_record(path)
-            epoch = record["progress"]["epoch"]
-        else:
-            record = read_weights_record(path, sha256)
-            epoch = record["epoch"]
+        is_state = path.suffix == TRAINING
+        record = read_record(path) if is_state else read_weights_record(path, sha256)
+        progress = record["progress"] if is_state else {"epoch": record["epoch"], "step": 0}
         settings = {**FULL_METHOD, **record["settings"]}
-        switches, seed = {name: settings[name] for name in FULL_METHOD}, settings["seed"]
+        numbers = progress["epoch"], progress["step"], settings["seed"]
+        numbers += (settings["step_continuation"],)
+        switches = {name: settings[name] for name in FULL_METHOD}
+        if not all(type(number) is int and 0 <= number < 1 << 31 for number in numbers):
+            raise TypeError
+        if {*map(type, switches.values())} != {bool}:
+            raise TypeError
     except (KeyError, TypeError):
-        return Origin(config.variant)
-    if {*map(type, switches.values()), type(seed), type(epoch)} != {bool, int}:
-        return Origin(config.variant)
-    return Origin(replace(config, **switches).variant, seed, epoch)
+        return Origin(config.variant, _scale(config, config.epoch))
+    epoch, step, seed, pace = numbers
+    trained = replace(config, step_continuation=max(1, pace), **switches)
+    return Origin(trained.variant, _scale(trained, max(1, epoch + (step > 0))), seed, epoch)
+
+
+def _scale(config: Config, epoch: int) -> float:
+    return continuation_scale(epoch, config.step_continuation, not config.no_continuation)
+
+
+def _trained_encoder(config: Config) -> Encoder:
+    network = HashNet(config.bit)
+    weights = network.load_weights(config.weights, config.info.name)
+    transform = config.transform()
+    backend = build_backend(network, config.crop_size, config.encoder, config.precision)
+    options = config.loader_options(transform)
+    return Encoder(backend, transform, config.batch_size, options, weights)
 
 
 def evaluate(config: Config) -> int:
@@ -171,39 +195,21 @@ def evaluate(config: Config) -> int:
         check_writable(config.output_dir)
     start_run(config, config.paths.test_log, config.seed)
     queries, database = config.splits("test", "database")
-    network = HashNet(config.bit)
-    weights = network.load_weights(config.weights, config.info.name)
-    origin = origin_of(config, weights["weights_sha256"])
+    encoder = _trained_encoder(config)
+    origin = origin_of(config, encoder.weights["weights_sha256"])
     _log.info(f"test {len(queries.labels)}")
     _log.info(f"database {len(database.labels)}")
-    transform = config.transform()
-    encoder = Encoder(
-        build_backend(network, config.crop_size, config.encoder, config.precision),
-        transform,
-        config.batch_size,
-        config.loader_options(transform),
-        weights,
-    )
     keys = image_keys(database)
     begin = time.perf_counter()
-    coded_queries, coded_database = encoder.encode(queries, database)
+    coded = encoder.encode(queries, database, keep_z=config.continuous)
     encoded = time.perf_counter()
-    queries, database = coded_queries.split, coded_database.split
-    left_out = report_left_out(BadImageReport(), coded_queries, coded_database)
+    queries, database = (each.split for each in coded)
+    left_out = report_left_out(BadImageReport(), *coded)
     inside = warn_of_queries_in_database(queries, database, config.exclude_self)
-    metrics = distributed.compute_on_main_process(
-        evaluate_retrieval,
-        coded_queries.codes,
-        queries.labels,
-        coded_database.codes,
-        database.labels,
-        config.topK,
-        exclude=excluded_positions(queries, database, config.exclude_self),
-        bit=config.bit,
-    )
+    metrics, continuous = _score(config, origin, *coded)
     if distributed.is_main_process():  # the rest is files
-        made_from = record_of(encoder, database, keys, coded_database.left_out)
-        save_codes(config.paths.database_codes, coded_database.codes, made_from, config.bit)
+        made_from = record_of(encoder, database, keys, coded[1].left_out)
+        save_codes(config.paths.database_codes, coded[1].codes, made_from, config.bit)
         _log.info(f"Database codes: {config.paths.database_codes}")
         protocol = {
             "queries": {**queries.origin, "rows": len(queries.labels)},
@@ -212,12 +218,13 @@ def evaluate(config: Config) -> int:
             "ties": "database order",
             "exclude_self": config.exclude_self,
             "queries_in_database": inside,
-            **weights,
+            **encoder.weights,
             "transform": made_from["transform"],
             "precision": made_from["precision"],
         }
         seconds = {"encoding": encoded - begin, "metrics": time.perf_counter() - encoded}
-        _write_metrics(config, origin, metrics, protocol, left_out, seconds)
+        trained = {"variant": origin.variant, "seed": origin.seed, "epoch": origin.epoch}
+        _write_metrics(config, metrics, {**trained, **continuous}, protocol, left_out, seconds)
     _log.info(
         f"EVAL-{origin.variant}, bit:{config.bit}, dataset:{config.info.name}, "
         f"MAP:{metrics.map:.3f}"
@@ -226,17 +233,51 @@ def evaluate(config: Config) -> int:
     return 0
 
 
+def _score(
+    config: Config, origin: Origin, queries: Encoded, database: Encoded
+) -> tuple[RetrievalMetrics, dict[str, float]]:
+    """All metrics of the codes; with --continuous, MAP of the values they are the signs of."""
+    labels = queries.split.labels, database.split.labels
+    exclude = excluded_positions(queries.split, database.split, config.exclude_self)
+    metrics = distributed.compute_on_main_process(
+        evaluate_retrieval,
+        *(queries.codes, labels[0], database.codes, labels[1]),
+        config.topK,
+        exclude=exclude,
+        bit=config.bit,
+    )
+    if not config.continuous:
+        return metrics, {}
+    if origin.epoch is None:
+        _log.warning(
+            f"{config.weights} has no record: β is that of --epoch {config.epoch} and "
+            f"--step-continuation {config.step_continuation}"
+        )
+    values = [np.tanh(np.float32(origin.scale) * each.z) for each in (queries, database)]
+    value = distributed.compute_on_main_process(
+        mean_average_precision_of_values,
+        *(values[0], labels[0], values[1], labels[1]),
+        config.topK,
+        exclude=exclude,
+    )
+    _log.info(
+        f"MAP@{metrics.topk} of tanh({origin.scale:.3f} z), not binarized: {value:.4f}, "
+        f"of codes: {metrics.map:.4f}"
+    )
+    return metrics, {"map_continuous": value, "continuous_scale": origin.scale}
+
+
 def _write_metrics(
     config: Config,
-    origin: Origin,
     metrics: RetrievalMetrics,
+    trained: dict[str, Any],
     protocol: dict[str, Any],
     left_out: dict[str, list[str]],
     seconds: dict[str, float],
 ) -> None:
     record = {
         "dataset": config.info.name,
-        **asdict(origin),
+        **trained,
         **metrics.as_dict(),
         "protocol": protocol,
         "left_out": left_out,
