@@ -21,7 +21,10 @@ LAYERS = [
 """A room imports itself and lower layers, nothing else. The commands are above them all."""
 LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 PACKAGES = {"numpy", "paddle", "PIL", "tqdm", "yaml"}
-OPTIONAL = {"utils/metrics/plots.py": {"matplotlib"}}
+OPTIONAL = {
+    "utils/metrics/plots.py": {"matplotlib"},
+    "utils/training/curves.py": {"tensorboardX", "visualdl"},
+}
 FILES = [
     Path(name)
     for name in subprocess.run(

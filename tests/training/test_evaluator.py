@@ -150,8 +150,7 @@ def test_real_values_are_ranked_beside_their_codes(small_data, tmp_path):
     metrics, log = evaluate(small_data, output, *flags, output / "last_8")
     value = metrics.pop("map_continuous")
     assert (value, metrics.pop("continuous_scale")) == (expected(3**0.5), 3**0.5)
-    line = f"MAP@8 of tanh(1.732 z), not binarized: {value:.4f}, of codes: {metrics['map']:.4f}"
-    assert line in log
+    assert f"MAP of tanh(1.732 z), not binarized: {value:.4f}\n" in log
     assert {**metrics, "seconds": 0} == {**plain, "seconds": 0}
     (output / "weights_8.json").unlink()
     metrics, log = evaluate(small_data, output, *flags, output / "weights_8", "--epoch", "9")

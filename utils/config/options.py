@@ -281,6 +281,13 @@ class Config:
     log_path: str | None = running(
         None, "folder of log and metrics (default: OUTPUT_DIR/train or /test)", kind=str
     )
+    curves: str | None = running(
+        None,
+        "also write loss, rate, β, MAP and img/s of each epoch to OUTPUT_DIR/train/curves_BIT, "
+        "for TensorBoard (package tensorboardX) or VisualDL (default: not)",
+        kind=str,
+        choices=("tensorboard", "visualdl"),
+    )
     debug_steps: int = running(50, "steps from one log line to the next", minimum=1)
     save_minutes: float = running(
         5,

@@ -31,7 +31,7 @@ _HOW_TO_BEGIN = {"--resume": 1, "--last-epoch": 1, "--eval-first": 0}
 """Flags that say how a training begins, and how many values each has."""
 _OF_THIS_RUN = (
     *("resume", "force_resume", "last_epoch", "pretrained", "eval", "eval_first", "output_dir"),
-    "continuous",
+    *("continuous", "curves"),
     *("device", "nprocs", "cpu_threads", "num_workers", "cache_dir", "encoder", "precision"),
     *("debug_steps", "save_minutes", "save_epoch"),
 )

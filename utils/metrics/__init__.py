@@ -28,10 +28,8 @@ from utils.system.errors import UserError
 
 LOOKUP_RADIUS = 2
 HIT_RANKS = (1, 5, 10)
-VALUE_BITS = 22
-"""Bits that real values are ranked in: products of 512 such values add up exactly in float64."""
-VALUE_QUERIES = 16
-"""Queries of real values compared with the database in one call."""
+VALUE_BITS, VALUE_QUERIES = 22, 16
+"""Bits of a real value, so that 512 products add up exactly in float64; queries in one call."""
 _CURVES = {"at_n": "n", "by_radius": "radius", "by_rank": "n"}
 """The curves, and what their points are called in JSON."""
 

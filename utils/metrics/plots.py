@@ -1,4 +1,4 @@
-"""Metrics files, and the paper's retrieval figure of them, for which matplotlib is needed."""
+"""Metrics files, and figures of evaluations and trainings, for which matplotlib is needed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import logging
 import operator
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,9 @@ def read_runs(folder: Path, dataset: str, names: str = "metrics_*.json") -> list
             run = json.loads(file.read())
             values = operator.itemgetter(*DRAWN)(run)
         if run["dataset"] == dataset:
-            runs.append({**dict(zip(DRAWN, values)), "name": run.get("name", "HashNet")})
+            runs.append(
+                {**dict(zip(DRAWN, values)), "name": run.get("name", run.get("variant", "HashNet"))}
+            )
     return sorted(runs, key=operator.itemgetter("bit"))
 
 
@@ -70,11 +72,7 @@ def draw_curves(runs: Sequence[dict], path: Path) -> None:
 
     Raises a `UserError` where matplotlib is not installed, or the PNG file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise UserError("the figure needs matplotlib: pip install matplotlib") from error
-    figure = Figure(figsize=(14, 4.2), layout="constrained")
+    figure = _figure(14, 4.2)
     figure.suptitle(f"{runs[0]['name']} on {runs[0]['dataset']}")
     ball, recall, first_n = figure.subplots(1, 3)
     bits = list(map(operator.itemgetter("bit"), runs))
@@ -91,5 +89,68 @@ def draw_curves(runs: Sequence[dict], path: Path) -> None:
         axes.set_ylim(0, 1)
         axes.grid(alpha=0.3)
     recall.legend()
+    _save(figure, path)
+
+
+def read_epochs(path: Path) -> list[dict]:
+    """The lines of a folder's newest training in its `metrics_{bit}.jsonl`, in order of epochs.
+
+    Each training adds its lines at the end: where the epochs do not rise, another one begins
+    (`--eval-first`, a line without a loss, may repeat one). Raises a `UserError` for a file that is
+    not what a training writes.
+    """
+    newest: list[dict] = []
+    with open_untrusted(path, "a training's metrics, a line an epoch", MAX_METRICS) as file:
+        for line in file.read().rpartition(b"\n")[0].splitlines():
+            row = json.loads(line)
+            if not all(isinstance(row.get(key, 0), (int, float)) for key in ("loss", "map")):
+                raise ValueError(f"loss or MAP is no number: {row}")
+            last = newest[-1] if newest else row
+            both = "loss" in row and "loss" in last
+            if row["epoch"] < last["epoch"] or (both and row["epoch"] == last["epoch"]):
+                newest = []
+            newest.append(row)
+    return newest
+
+
+def draw_training(runs: Mapping[str, Sequence[dict]], path: Path) -> None:
+    """Draws mean loss and MAP by epoch, a line for each run, the published runs' behind them.
+
+    Args:
+        runs: the lines of a run (`read_epochs`), by the name that stands in the legend; published
+            figures are taken from them.
+        path: the PNG file.
+
+    Raises:
+        UserError: matplotlib is not installed, or the file cannot be written.
+    """
+    figure = _figure(10, 4.2)
+    for axes, key in zip(figure.subplots(1, 2), ("loss", "map")):
+        published = {tuple(_points(rows, f"published_{key}")) for rows in runs.values()} - {()}
+        for points in sorted(published):
+            axes.plot(*zip(*points), ".-", color="0.75", linewidth=3, label="published run")
+        for name, rows in runs.items():
+            if points := _points(rows, key):
+                axes.plot(*zip(*points), ".-", label=name)
+        axes.set(xlabel="epoch", title={"loss": "mean loss", "map": "MAP"}[key])
+        axes.grid(alpha=0.3)
+        if axes.has_data():
+            axes.legend()
+    _save(figure, path)
+
+
+def _points(rows: Sequence[dict], key: str) -> list[tuple[int, float]]:
+    return [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
+
+
+def _figure(width: float, height: float) -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise UserError("the figure needs matplotlib: pip install matplotlib") from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Any, path: Path) -> None:
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120)

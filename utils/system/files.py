@@ -41,6 +41,8 @@ class OutputPaths:
         self.train_log, self.test_log = train / f"log_{bit}.txt", test / f"log_{bit}.txt"
         self.epochs = train / f"metrics_{bit}.jsonl"
         self.settings = train / f"config_{bit}.yaml"
+        self.scalars = train / f"curves_{bit}"
+        self.training = train / f"training_{bit}.png"
         self.metrics = test / f"metrics_{bit}.json"
         self.curves = test / f"curves_{bit}.png"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,55 +134,36 @@ def start_run(config: Config, log_file: Path, seed: int) -> None:
     paddle.seed(config.seed)  # one for all ranks, so that their first weights are the same
 
 
-@dataclass(frozen=True)
-class Origin:
-    """The training that weights come from.
-
-    Attributes:
-        variant: the method, such as 'HashNet-W'.
-        scale: the β that it had come to.
-        seed, epoch: None where the weights have no record that says so.
-    """
-
-    variant: str
-    scale: float
-    seed: int | None = None
-    epoch: int | None = None
-
-
-def origin_of(config: Config, sha256: str) -> Origin:
-    """Where the weights of an evaluation come from, by their record; else, by the flags."""
-    path = find_state(config.weights, WEIGHTS, TRAINING)
-    try:
-        is_state = path.suffix == TRAINING
-        record = read_record(path) if is_state else read_weights_record(path, sha256)
-        progress = record["progress"] if is_state else {"epoch": record["epoch"], "step": 0}
-        settings = {**FULL_METHOD, **record["settings"]}
-        numbers = progress["epoch"], progress["step"], settings["seed"]
-        numbers += (settings["step_continuation"],)
-        switches = {name: settings[name] for name in FULL_METHOD}
-        if not all(type(number) is int and 0 <= number < 1 << 31 for number in numbers):
-            raise TypeError
-        if {*map(type, switches.values())} != {bool}:
-            raise TypeError
-    except (KeyError, TypeError):
-        return Origin(config.variant, _scale(config, config.epoch))
-    epoch, step, seed, pace = numbers
-    trained = replace(config, step_continuation=max(1, pace), **switches)
-    return Origin(trained.variant, _scale(trained, max(1, epoch + (step > 0))), seed, epoch)
-
-
-def _scale(config: Config, epoch: int) -> float:
-    return continuation_scale(epoch, config.step_continuation, not config.no_continuation)
-
-
-def _trained_encoder(config: Config) -> Encoder:
-    network = HashNet(config.bit)
-    weights = network.load_weights(config.weights, config.info.name)
+def build_encoder(
+    config: Config, network: HashNet, weights: dict[str, str] | None = None
+) -> Encoder:
+    """The encoder that these settings ask for; `weights` is the fingerprint of the network's."""
     transform = config.transform()
     backend = build_backend(network, config.crop_size, config.encoder, config.precision)
     options = config.loader_options(transform)
     return Encoder(backend, transform, config.batch_size, options, weights)
+
+
+def training_of(config: Config, sha256: str) -> tuple[Config, dict[str, Any]]:
+    """The settings that weights were trained with, by their record, or else by this run's flags.
+
+    And variant, seed and epoch of that training; without a record, seed and epoch are None.
+    """
+    unknown = {"variant": config.variant, "seed": None, "epoch": None}
+    path = find_state(config.weights, WEIGHTS, TRAINING)
+    try:
+        is_state = path.suffix == TRAINING
+        record = read_record(path) if is_state else read_weights_record(path, sha256)
+        epoch = (record["progress"] if is_state else record)["epoch"]
+        saved = {**FULL_METHOD, **record["settings"]}
+        known = {name: saved[name] for name in (*FULL_METHOD, "seed", "step_continuation")}
+    except (KeyError, TypeError):
+        return config, unknown
+    typed = all(type(value) is type(getattr(config, name)) for name, value in known.items())
+    if typed and type(epoch) is int and 0 <= epoch < 1 << 31 and known["step_continuation"] > 0:
+        config = replace(config, **known)
+        return config, {"variant": config.variant, "seed": config.seed, "epoch": epoch}
+    return config, unknown
 
 
 def evaluate(config: Config) -> int:
@@ -195,21 +176,34 @@ def evaluate(config: Config) -> int:
         check_writable(config.output_dir)
     start_run(config, config.paths.test_log, config.seed)
     queries, database = config.splits("test", "database")
-    encoder = _trained_encoder(config)
-    origin = origin_of(config, encoder.weights["weights_sha256"])
+    network = HashNet(config.bit)
+    weights = network.load_weights(config.weights, config.info.name)
     _log.info(f"test {len(queries.labels)}")
     _log.info(f"database {len(database.labels)}")
+    encoder = build_encoder(config, network, weights)
+    trained, training = training_of(config, weights["weights_sha256"])
     keys = image_keys(database)
     begin = time.perf_counter()
-    coded = encoder.encode(queries, database, keep_z=config.continuous)
+    coded_queries, coded_database = encoder.encode(queries, database, keep_z=config.continuous)
     encoded = time.perf_counter()
-    queries, database = (each.split for each in coded)
-    left_out = report_left_out(BadImageReport(), *coded)
+    queries, database = coded_queries.split, coded_database.split
+    left_out = report_left_out(BadImageReport(), coded_queries, coded_database)
     inside = warn_of_queries_in_database(queries, database, config.exclude_self)
-    metrics, continuous = _score(config, origin, *coded)
+    metrics = distributed.compute_on_main_process(
+        evaluate_retrieval,
+        coded_queries.codes,
+        queries.labels,
+        coded_database.codes,
+        database.labels,
+        config.topK,
+        exclude=excluded_positions(queries, database, config.exclude_self),
+        bit=config.bit,
+    )
+    if config.continuous:
+        training.update(_score_values(trained, training["epoch"], coded_queries, coded_database))
     if distributed.is_main_process():  # the rest is files
-        made_from = record_of(encoder, database, keys, coded[1].left_out)
-        save_codes(config.paths.database_codes, coded[1].codes, made_from, config.bit)
+        made_from = record_of(encoder, database, keys, coded_database.left_out)
+        save_codes(config.paths.database_codes, coded_database.codes, made_from, config.bit)
         _log.info(f"Database codes: {config.paths.database_codes}")
         protocol = {
             "queries": {**queries.origin, "rows": len(queries.labels)},
@@ -218,66 +212,56 @@ def evaluate(config: Config) -> int:
             "ties": "database order",
             "exclude_self": config.exclude_self,
             "queries_in_database": inside,
-            **encoder.weights,
+            **weights,
             "transform": made_from["transform"],
             "precision": made_from["precision"],
         }
         seconds = {"encoding": encoded - begin, "metrics": time.perf_counter() - encoded}
-        trained = {"variant": origin.variant, "seed": origin.seed, "epoch": origin.epoch}
-        _write_metrics(config, metrics, {**trained, **continuous}, protocol, left_out, seconds)
+        _write_metrics(config, metrics, training, protocol, left_out, seconds)
     _log.info(
-        f"EVAL-{origin.variant}, bit:{config.bit}, dataset:{config.info.name}, "
+        f"EVAL-{trained.variant}, bit:{config.bit}, dataset:{config.info.name}, "
         f"MAP:{metrics.map:.3f}"
     )
     distributed.barrier()  # no rank leaves while rank 0 writes
     return 0
 
 
-def _score(
-    config: Config, origin: Origin, queries: Encoded, database: Encoded
-) -> tuple[RetrievalMetrics, dict[str, float]]:
-    """All metrics of the codes; with --continuous, MAP of the values they are the signs of."""
-    labels = queries.split.labels, database.split.labels
-    exclude = excluded_positions(queries.split, database.split, config.exclude_self)
-    metrics = distributed.compute_on_main_process(
-        evaluate_retrieval,
-        *(queries.codes, labels[0], database.codes, labels[1]),
-        config.topK,
-        exclude=exclude,
-        bit=config.bit,
-    )
-    if not config.continuous:
-        return metrics, {}
-    if origin.epoch is None:
+def _score_values(
+    trained: Config, epoch: int | None, queries: Encoded, database: Encoded
+) -> dict[str, float]:
+    """MAP of tanh(βz), not binarized, and the β that the training had come to."""
+    if epoch is None:
+        epoch = trained.epoch
         _log.warning(
-            f"{config.weights} has no record: β is that of --epoch {config.epoch} and "
-            f"--step-continuation {config.step_continuation}"
+            f"{trained.weights} has no record: β is that of --epoch {epoch} and "
+            f"--step-continuation {trained.step_continuation}"
         )
-    values = [np.tanh(np.float32(origin.scale) * each.z) for each in (queries, database)]
+    pace, grows = trained.step_continuation, not trained.no_continuation
+    scale = continuation_scale(max(1, epoch), pace, grows)
     value = distributed.compute_on_main_process(
         mean_average_precision_of_values,
-        *(values[0], labels[0], values[1], labels[1]),
-        config.topK,
-        exclude=exclude,
+        np.tanh(np.float32(scale) * queries.z),
+        queries.split.labels,
+        np.tanh(np.float32(scale) * database.z),
+        database.split.labels,
+        trained.topK,
+        exclude=excluded_positions(queries.split, database.split, trained.exclude_self),
     )
-    _log.info(
-        f"MAP@{metrics.topk} of tanh({origin.scale:.3f} z), not binarized: {value:.4f}, "
-        f"of codes: {metrics.map:.4f}"
-    )
-    return metrics, {"map_continuous": value, "continuous_scale": origin.scale}
+    _log.info(f"MAP of tanh({scale:.3f} z), not binarized: {value:.4f}")
+    return {"map_continuous": value, "continuous_scale": scale}
 
 
 def _write_metrics(
     config: Config,
     metrics: RetrievalMetrics,
-    trained: dict[str, Any],
+    training: dict[str, Any],
     protocol: dict[str, Any],
     left_out: dict[str, list[str]],
     seconds: dict[str, float],
 ) -> None:
     record = {
         "dataset": config.info.name,
-        **trained,
+        **training,
         **metrics.as_dict(),
         "protocol": protocol,
         "left_out": left_out,

@@ -19,9 +19,8 @@ from models.layers import MixedPrecision, Normalize
 from models.pretrained import load_backbone
 from utils.config import Config, command_to_resume
 from utils.datasets import Split
-from utils.datasets.loader import BadImageReport, BatchLoader, LoaderOptions, first_images
+from utils.datasets.loader import BadImageReport, BatchLoader, first_images
 from utils.engine import EpochResult, train_one_epoch
-from utils.inference.encoder import Encoder, build_backend
 from utils.loss import HashNetLoss
 from utils.lr_scheduler import (
     continuation_scale,
@@ -29,14 +28,17 @@ from utils.lr_scheduler import (
     scaled_learning_rate,
     start_epoch,
 )
+from utils.metrics.plots import draw_training, read_epochs
 from utils.optimizer import build_optimizer
 from utils.system import distributed
-from utils.system.errors import EXIT_SIGNAL, Interrupted, signals_handled_by
+from utils.system.errors import EXIT_SIGNAL, Interrupted, UserError, signals_handled_by
 from utils.system.files import locked
 from utils.system.runtime import check_mixed_precision, has_launcher
 from utils.training.checkpoint import CheckpointSaver, Progress
+from utils.training.curves import Curves
 from utils.training.evaluator import (
     Evaluator,
+    build_encoder,
     start_run,
     warn_of_pairs_that_teach_nothing,
 )
@@ -80,15 +82,15 @@ class Trainer:
         self.started = time.strftime("%Y-%m-%dT%H:%M:%S")
         self.stop, self.bad_images = StopRequest(60 * config.save_minutes), BadImageReport()
         self.saving_seconds = 0.0
+        self.curves = Curves(config.curves)
         ranks, is_shared = distributed.world_size(), config.sampling == "shard"
         train_set, queries, database = config.splits("train", "test", "database")
         num_train, num_class = train_set.labels.shape
-        options = config.loader_options(config.transform())
         self.batches = BatchLoader(
             train_set,
             config.transform(train=True),
             config.batch_size,
-            options,
+            config.loader_options(config.transform()),
             (distributed.rank(), ranks) if is_shared else (0, 1),
             seed,
         )
@@ -97,9 +99,9 @@ class Trainer:
         _log.info(f"database {len(database.labels)}")
         _log.info(f"----- Total # of train batch: {len(self.batches)}")
         warn_of_pairs_that_teach_nothing(train_set.labels)
-        # An ablation has no published run to stand beside.
-        is_whole = config.variant == config.model
-        self.published = read_published(config.info.folder, config.bit) if is_whole else {}
+        self.published = read_published(config.info.folder, config.bit)
+        if config.variant != config.model:  # an ablation has no published run to stand beside
+            self.published = {}
         self.network = HashNet(config.bit)
         exchange = distributed.ProcessGroup() if is_shared else None
         self.criterion = HashNetLoss(
@@ -116,36 +118,32 @@ class Trainer:
             config.momentum,
             config.weight_decay,
         )
-        backend = build_backend(self.network, config.crop_size, config.encoder, config.precision)
-        encoder = Encoder(backend, config.transform(), config.batch_size, options)
+        encoder = build_encoder(config, self.network)
         self.evaluator = Evaluator(encoder, queries, database, config.topK, config.exclude_self)
         # What decides what a training computes: saved with it, compared where it goes on.
-        data = {
-            "train list": train_set.origin["list_sha256"],
-            "test list": queries.origin["list_sha256"],
-            "database list": database.origin["list_sha256"],
-            "resize of the data set": config.info.resize,
-            "data set": config.info.name,
-        }
+        splits = train_set, queries, database
+        data = {f"{split.name} list": split.origin["list_sha256"] for split in splits}
+        data.update({"resize of the data set": config.info.resize, "data set": config.info.name})
         settings = {**config.settings(), "ranks": ranks, "data": data}
         saved = (settings, self.network, self.optimizer, self.criterion)
         self.saver = CheckpointSaver(self.paths, *saved)
         if config.resume:
             self.progress = resume(config, *saved)
         else:
-            self._load_start(train_set, options)
+            self._load_start(train_set)
             self.progress = Progress(epoch=config.last_epoch)
         pixels_to_z = paddle.nn.Sequential(Normalize(), self.network)
         self.pixels_to_z = distributed.synchronized(
             MixedPrecision(pixels_to_z) if config.amp else pixels_to_z
         )
 
-    def _load_start(self, train_set: Split, options: LoaderOptions) -> None:
+    def _load_start(self, train_set: Split) -> None:
         """Sets the weights that a new training begins with."""
         config = self.config
         if config.pretrained:
             self.network.load_weights(config.pretrained)
         elif config.backbone_weights == "none":
+            options = config.loader_options(config.transform())
             pixels = first_images(train_set, config.transform(), START_IMAGES, options)
             initialize_from_data(self.network, Normalize()(paddle.to_tensor(pixels)))
             _log.info(f"----- Random weights, normalized on {len(pixels)} training images")
@@ -160,6 +158,10 @@ class Trainer:
             _log.info(f"Nothing to train: {done}, --epoch asks for {self.config.epoch}")
             return 0
         self.saver.prepare(self.config.as_yaml(), self.progress.epoch)
+        if self.config.curves and distributed.is_main_process():
+            goes_on = self.config.resume and self.paths.epochs.is_file()
+            earlier = read_epochs(self.paths.epochs) if goes_on else ()
+            self.curves.begin(self.paths.scalars, earlier)
         begun = self.progress
         with signals_handled_by(self.stop.note):
             with contextlib.suppress(Interrupted):  # in the middle of an evaluation
@@ -187,6 +189,16 @@ class Trainer:
             _log.info(
                 f"Chance {chance:.3f}, before training {before:.3f}, best {best.best_map:.3f}"
             )
+        if distributed.is_main_process():
+            self._draw()
+
+    def _draw(self) -> None:
+        name = f"{self.config.variant}, {self.config.bit} bits"
+        try:
+            draw_training({name: read_epochs(self.paths.epochs)}, self.paths.training)
+            _log.info(f"Figure: {self.paths.training}")
+        except UserError as error:  # an extra
+            _log.info(f"No figure: {error}")
 
     def _run_epoch(self, epoch: int) -> None:
         config = self.config
@@ -211,6 +223,7 @@ class Trainer:
         self.progress = Progress(epoch, self.progress.best_map, self.progress.best_epoch)
         values["saving_seconds"], self.saving_seconds = self.saving_seconds, 0.0
         self.saver.append_metrics(values)
+        self.curves.add(values)
         asked_for = config.save_epoch and epoch % config.save_epoch == 0
         if "map" in values or asked_for or self.stop.save_due:
             self._save_last()
@@ -287,9 +300,10 @@ class Trainer:
         _log.info("----- Validation before training")
         values = self.evaluator.evaluate(self.stop)
         _log.info(f"Before training: MAP:{values['map']:.3f}, chance:{chance:.3f}")
+        row = {"run": self.started, "epoch": self.progress.epoch, **values, "chance": chance}
         if not self.config.resume:  # else the epoch has its line
-            row = {"run": self.started, "epoch": self.progress.epoch, **values, "chance": chance}
             self.saver.append_metrics(row)
+            self.curves.add(row)
         return values["map"]
 
     def _keep_best(self, epoch: int, value: float) -> None:
