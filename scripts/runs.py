@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from utils.config import FULL_METHOD, Config
-from utils.datasets.info import read_yaml_mapping
+from utils.datasets.info import DatasetInfo, read_dataset_info, read_yaml_mapping
+from utils.datasets.transforms import build_transform
 from utils.metrics.plots import MAX_METRICS
 from utils.system.errors import UserError, short_repr
 from utils.system.files import OutputPaths, open_untrusted
@@ -24,9 +25,22 @@ VARIANTS = {
 _OTHER_SETTINGS = (
     *("epoch", "data_path", "list_path", "allow_outside", "num_workers", "cache_dir", "device"),
     *("nprocs", "cpu_threads", "encoder", "debug_steps", "save_minutes", "save_epoch"),
-    *("output_dir", "log_path", "resume", "force_resume", "last_epoch", "eval", "eval_first"),
+    *(
+        "output_dir",
+        "log_path",
+        "resume",
+        "force_resume",
+        "last_epoch",
+        "eval",
+        "eval_first",
+        "continuous",
+    ),
 )
 """Settings of the machine, and of where a run begins and ends; the others are its recipe."""
+_OF_A_PROTOCOL = ("topK", "exclude_self", "transform", "precision", "ties")
+_OF_A_TABLE = ("bit", "seed", "dataset", *FULL_METHOD, *_OF_A_PROTOCOL)
+"""Settings of a recipe that have a place of their own in a table."""
+UNKNOWN = "unknown"
 _NUMBER = (int, float)
 _OF_AN_EPOCH = ("loss", "map", "chance", "seconds", "evaluation_seconds", "saving_seconds")
 _OF_WEIGHTS = {"settings": dict, "weights_sha256": str, "epoch": int, "map": _NUMBER}
@@ -36,33 +50,33 @@ _OF_AN_EVALUATION = {"dataset": str, "map": _NUMBER, "chance": _NUMBER, "protoco
 class SavedRun:
     """What a training has left in an output folder, whatever of it there is.
 
-    Raises a `UserError` where a file is damaged.
+    Raises a `UserError` where a file of it is damaged.
 
     Attributes:
-        paths: its files.
+        name: its folder.
         bit: its code length.
+        epochs: what each epoch came to, in order; those of an earlier beginning are left out.
+        weights: the record of the best weights, or empty.
+        evaluation: the metrics of these weights (of any, where they have no record), or empty.
         has_state: whether there is a state to go on from.
         epoch: epochs trained.
-        epochs: what each came to, in order; those of an earlier beginning are left out.
-        weights: the record of the best weights, or empty.
-        evaluation: the metrics of these weights, or, where they have no record, of any; or empty.
         settings: what it was trained with; empty where nothing tells.
     """
 
     def __init__(self, folder: Path, bit: int):
-        self.paths, self.bit = OutputPaths(folder, bit), bit
+        self.name, self.bit, self.paths = folder.as_posix(), bit, OutputPaths(folder, bit)
         self.look()
 
     def look(self) -> None:
         """Reads the files again."""
         paths = self.paths
         self.epochs = _read_epochs(paths.epochs)
+        self.epoch = self.epochs[-1]["epoch"] if self.epochs else 0
         self.weights = _read_json(paths.weights_record, "a record of weights", _OF_WEIGHTS)
         metrics = _read_json(paths.metrics, "an evaluation's metrics", _OF_AN_EVALUATION)
         evaluated = metrics.get("protocol", {}).get("weights_sha256")
         is_theirs = not self.weights or self.weights["weights_sha256"] == evaluated
         self.evaluation = metrics if is_theirs else {}
-        self.epoch = self.epochs[-1]["epoch"] if self.epochs else 0
         self.settings = self.weights.get("settings", {})
         self.has_state = paths.last.is_file()
         if self.has_state:
@@ -73,35 +87,81 @@ class SavedRun:
             except ValueError as error:
                 raise UserError(f"{paths.last}: not a training state: {error}") from error
             self.epoch, self.settings = state["progress"]["epoch"], state["settings"]
-        elif not self.weights and paths.settings.is_file() and not metrics:
+        elif not self.settings and not self.evaluation and paths.settings.is_file():
             self.settings = read_yaml_mapping(paths.settings, "a training's settings")
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The settings that decide what it comes to; {} where they are not known."""
+        """The settings that decide what it comes to; empty where they are not known."""
         return recipe_of(self.settings) if self.settings else {}
 
-    @property
-    def variant(self) -> str:
-        """'HashNet', 'HashNet-W', …; 'unknown' where nothing tells."""
-        if "variant" in self.evaluation:
-            return str(self.evaluation["variant"])
-        if not self.settings:
-            return "unknown"
-        switches = {name: bool(self.settings.get(name)) for name in FULL_METHOD}
-        return replace(Config(), model=self.recipe["model"], **switches).variant
+    def value(self, metric: str) -> float | None:
+        """A metric of the evaluation, such as 'chance'; where there is none, MAP as in training."""
+        found = self.evaluation.get(metric)
+        if metric == "map" and found is None:
+            of_epochs = (each["map"] for each in self.epochs if "map" in each)
+            found = self.weights.get("map", max(of_epochs, default=None))
+        return found if isinstance(found, _NUMBER) else None
 
-    @property
-    def seed(self) -> int | None:
-        """Its seed; None where nothing tells."""
-        return self.evaluation.get("seed", self.settings.get("seed"))
+    def at(self, epoch: int, part: str) -> float | None:
+        """What an epoch came to: its 'loss' or 'map'; None where it was not measured."""
+        return next((each.get(part) for each in self.epochs if each["epoch"] == epoch), None)
 
-    @property
-    def map(self) -> float | None:
-        """MAP of the best weights: evaluated, or as the training had it; None: there is none."""
-        of_epochs = [epoch["map"] for epoch in self.epochs if "map" in epoch]
-        in_training = self.weights.get("map", max(of_epochs, default=None))
-        return self.evaluation.get("map", in_training)
+
+class ComparedRun(SavedRun):
+    """A run beside others.
+
+    Attributes:
+        variant: 'HashNet', 'HashNet-W' …; 'unknown' where nothing tells.
+        seed: None where nothing tells.
+        card: what the data set is; None where its card is not found.
+        protocol: what MAP was measured on, and how: name → text.
+        compared: the settings that runs of one recipe share: name → text; empty: not known.
+    """
+
+    def __init__(self, folder: Path, bit: int):
+        super().__init__(folder, bit)
+        evaluation, settings = self.evaluation, self.settings
+        try:
+            switches = {name: bool(settings.get(name)) for name in FULL_METHOD}
+            trained = replace(Config(), **switches).variant if settings else UNKNOWN
+            self.variant = str(evaluation.get("variant", trained))
+            self.seed = evaluation.get("seed", settings.get("seed"))
+            data, known = settings.get("data", {}), evaluation.get("protocol", {})
+            names = [settings.get("dataset"), evaluation.get("dataset"), data.get("data set")]
+            name, *_ = [each for each in reversed(names) if each] or [UNKNOWN]
+            self.card = _card(names[0] or name)
+            lists = {
+                "train": data.get("train list"),
+                "queries": known.get("queries", {}).get("list_sha256", data.get("test list")),
+                "database": known.get("database", {}).get("list_sha256", data.get("database list")),
+            }
+            lists = {part: (sha256 or UNKNOWN)[:8] for part, sha256 in lists.items()}
+            if self.card and self.card.kind == "cifar10":  # other lists with each seed, of one kind
+                lists = dict.fromkeys(lists, "drawn by the seed")
+            recipe = self.recipe
+            if recipe:
+                resize = data.get("resize of the data set", "short_side")
+                sizes = [recipe[key] for key in ("resize_size", "crop_size", "fast_decode")]
+                recipe["transform"] = str(build_transform(resize, *sizes))
+                recipe["train list"] = lists["train"]
+                recipe.update({key: settings.get(key, 1) for key in ("epoch", "ranks")})
+                recipe["ties"] = "database order"
+            how = {key: known.get(key, recipe.get(key, UNKNOWN)) for key in _OF_A_PROTOCOL}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{folder}: the records of {bit} bits are damaged: {error!r}"
+            ) from error
+        where = {"data set": name, "queries": lists["queries"], "database": lists["database"]}
+        self.protocol = {key: str(value) for key, value in {**where, **how}.items()}
+        self.compared = {key: str(recipe[key]) for key in recipe if key not in _OF_A_TABLE}
+
+
+def _card(dataset: str | None) -> DatasetInfo | None:
+    try:
+        return read_dataset_info(dataset) if dataset else None
+    except UserError:
+        return None
 
 
 def recipe_of(settings: dict[str, Any]) -> dict[str, Any]:

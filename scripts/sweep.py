@@ -1,9 +1,9 @@
 """Trains and evaluates code lengths × seeds × variants, each run in a folder of its own.
 
-What stands after -- goes to main_single_gpu.py as it is; its --help explains it. A run's folder,
-OUTPUT/DATASET/VARIANT_BIT_sSEED, holds what any training leaves, and console.txt. The same command
-goes on where an earlier one has stopped: what is finished is skipped, what was begun is resumed; a
-folder with a run of other settings is left alone. Ctrl-C and SIGTERM let trainings save first.
+What stands after -- goes to main_single_gpu.py, whose --help explains it. A run's folder is
+OUTPUT/DATASET/VARIANT_BIT_sSEED. The same command goes on where an earlier one has stopped: it
+skips what is finished, resumes what was begun, and refuses a folder with a run of other settings.
+Ctrl-C and SIGTERM let trainings save first.
 
 A YAML FILE may say it all; flags given here beat it:
   bits: [16, 32, 48, 64]
@@ -26,7 +26,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -52,7 +51,6 @@ from utils.system.runtime import setup_paddle, share_cores, usable_gpus
 
 MAIN = in_repository("main_single_gpu.py")
 POLL_SECONDS = 0.2
-_ERROR = re.compile(r"(\w*Error|error|interrupted): ?")
 _BY_DEFAULT = ("eval", "resume", "force_resume", "last_epoch", "log_path")
 """Settings that the flags of training leave alone: the sweep says how and where a run begins."""
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
@@ -101,28 +99,26 @@ def _as_flags(file: Path, entries: Any) -> Iterable[str]:
 class Run(SavedRun):
     """A run of the sweep: what is left to do of it, and the process that does it.
 
-    `flags` train it, `config` is what they come to. Raises a `UserError` where its folder holds a
-    run of other settings.
+    Raises a `UserError` where its folder holds a run of other settings.
     """
 
-    def __init__(self, name: str, flags: list[str], config: Config):
+    def __init__(self, flags: list[str], config: Config):
         super().__init__(config.paths.folder, config.bit)
-        self.name, self.config = name, config
-        self.console = self.paths.folder / "console.txt"
+        self.config, self.name = config, config.paths.folder.name
+        self.console = config.paths.folder / "console.txt"
         self._refuse_another()
         train = [str(MAIN), *flags]
         evaluate = [*train, "--eval", "--pretrained", str(self.paths.weights)]
         if self.has_state:
             train = shlex.split(command_to_resume(str(self.paths.last), train))[1:]
         self.commands = [train] if self.epochs_left else []
-        self.commands += [evaluate] if self.epochs_left or not self.evaluation else []
+        self.commands += [] if self.is_done else [evaluate]
 
     def _refuse_another(self) -> None:
         found, wanted = self.recipe, recipe_of(self.config.settings())
-        others = [f"{name} {found[name]}, now {wanted[name]}" for name in found]
-        others = [text for name, text in zip(found, others) if found[name] != wanted[name]]
-        if self.epoch > self.config.epoch:
-            others.append(f"{self.epoch} epochs trained, now {self.config.epoch}")
+        pairs = {name: (found[name], wanted[name]) for name in found}
+        pairs["epoch"] = self.epoch, min(self.epoch, self.config.epoch)
+        others = [f"{name} {old}, now {new}" for name, (old, new) in pairs.items() if old != new]
         if others:
             raise UserError(
                 f"{self.paths.folder}: a run of other settings: {'; '.join(others)}; move it "
@@ -131,22 +127,23 @@ class Run(SavedRun):
 
     @property
     def epochs_left(self) -> int:
-        """Epochs to train; of a run that is neither finished nor can go on, all."""
+        """Epochs to train; all, where there is neither a state to go on from nor an end."""
         left = self.config.epoch - self.epoch
         return left if self.has_state or (left == 0 and self.weights) else self.config.epoch
 
     @property
     def is_done(self) -> bool:
-        """Whether it is trained and its best weights are evaluated."""
-        return not self.epochs_left and bool(self.evaluation)
+        """Whether it is trained, and its best weights are evaluated as the flags say."""
+        needed = "map_continuous" if self.config.continuous else "map"
+        return not self.epochs_left and needed in self.evaluation
 
     @property
     def state(self) -> str:
         """How far it is, in words."""
-        if not self.epochs_left:
-            return f"done, MAP {self.map:.3f}" if self.is_done else "to be evaluated"
-        next_one = f"{self.config.epoch - self.epochs_left + 1} of {self.config.epoch}"
-        return f"resumes at epoch {next_one}" if self.has_state else "to do"
+        if self.epochs_left:
+            begun = f"resumes at epoch {self.epoch + 1} of {self.config.epoch}"
+            return begun if self.has_state else "to do"
+        return f"done, MAP {self.value('map'):.3f}" if self.is_done else "to be evaluated"
 
     def start_next(self, gpu: str) -> None:
         """Starts the next command on a GPU; '': on what this process would use."""
@@ -165,9 +162,8 @@ class Run(SavedRun):
 
     def last_words(self) -> str:
         """The error that its command has ended with, or else what it said last."""
-        text = self.console.read_text(encoding="utf-8", errors="replace").strip()
-        lines = [line for line in text.split("\n") if _ERROR.match(line)]
-        return lines[-1] if lines else text.split("\n")[-1]
+        lines = self.console.read_text(encoding="utf-8", errors="replace").strip().split("\n")
+        return [*lines, *(line for line in lines if "rror: " in line)][-1]
 
 
 def _end_with_parent() -> None:
@@ -179,8 +175,8 @@ def plan_runs(arguments: argparse.Namespace, flags: list[str]) -> list[Run]:
     dataset = parse_config(TRAIN_COMMAND, flags).info.name
     planned = {}
     for variant, bit, seed in product(arguments.variants, arguments.bits, arguments.seeds):
-        name = f"{variant}_{bit}_s{seed}"
-        own = {"bit": bit, "seed": seed, "output_dir": str(Path(arguments.output, dataset, name))}
+        folder = Path(arguments.output, dataset, f"{variant}_{bit}_s{seed}")
+        own = {"bit": bit, "seed": seed, "output_dir": str(folder)}
         words = [f"--{key}={value}" for key, value in own.items()]
         words += [f"--{switch}" for switch in VARIANTS[variant]] + flags
         config = parse_config(TRAIN_COMMAND, words)
@@ -190,7 +186,7 @@ def plan_runs(arguments: argparse.Namespace, flags: list[str]) -> list[Run]:
             if getattr(config, key) != value:
                 flag = "--" + key.replace("_", "-")
                 raise UserError(f"{flag} among the flags of training: the sweep itself sets it")
-        planned[name] = (name, words, config)
+        planned[folder] = words, config
     return [Run(*each) for each in planned.values()]
 
 
@@ -201,12 +197,8 @@ def time_left(runs: list[Run], jobs: int) -> str:
         return "the time it takes is known after the first epoch"
     parts = ("seconds", "evaluation_seconds", "saving_seconds")
     each = mean(sum(epoch.get(part, 0) for part in parts) for epoch in epochs)
-    seconds = sum(run.epochs_left for run in runs) * each / jobs
-    return f"about {_clock(seconds)} left, an epoch takes {each:.3g} s"
-
-
-def _clock(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
+    left = timedelta(seconds=round(sum(run.epochs_left for run in runs) * each / jobs))
+    return f"about {left} left, an epoch takes {each:.3g} s"
 
 
 def find_gpus(jobs: int, device: str) -> list[str]:
@@ -236,9 +228,10 @@ def work(runs: list[Run], free: list[str]) -> tuple[list[str], list[int]]:
     with signals_handled_by(lambda number, _frame: signals.append(number)):
         while busy or (waiting and not signals):
             while waiting and free and not signals:
-                busy.append(waiting.pop(0))
-                busy[-1].start_next(free.pop(0))
-                print(f"{busy[-1].name}: see {busy[-1].paths.train_log}", flush=True)
+                run = waiting.pop(0)
+                run.start_next(free.pop(0))
+                busy.append(run)
+                print(f"{run.name}: started, see train/log_{run.bit}.txt there", flush=True)
             for number in signals[passed_on:]:
                 passed_on += 1
                 for run in busy:
@@ -256,7 +249,7 @@ def work(runs: list[Run], free: list[str]) -> tuple[list[str], list[int]]:
                     failed.append(came_to)
                 elif run.is_done:
                     done = f"{sum(run.is_done for run in runs)}/{len(runs)}"
-                    came_to = f"[{done}] {run.name}: MAP {run.map:.3f}; {time_left(runs, jobs)}"
+                    came_to = f"[{done}] {run.name}: {run.state}; {time_left(runs, jobs)}"
                 print(came_to, flush=True)
             time.sleep(POLL_SECONDS)
     return failed, signals
@@ -266,9 +259,10 @@ def main() -> int:
     """Plans, shows the plan, and works through it."""
     arguments, flags = parse_arguments(sys.argv[1:])
     runs = plan_runs(arguments, flags)
-    done, left = sum(run.is_done for run in runs), time_left(runs, arguments.jobs)
-    print(markdown_table(["run", "state"], [[run.name, run.state] for run in runs]), end="")
-    print(f"{len(runs)} runs, {done} done; {left}", flush=True)
+    folder, done = runs[0].paths.folder.parent, sum(run.is_done for run in runs)
+    print(f"Runs in {folder}:\n")
+    print(markdown_table(["run", "state"], [[run.name, run.state] for run in runs]))
+    print(f"{len(runs)} runs, {done} done; {time_left(runs, arguments.jobs)}", flush=True)
     if arguments.dry_run:
         return 0
     failed, signals = work(runs, find_gpus(arguments.jobs, runs[0].config.device))
@@ -277,8 +271,7 @@ def main() -> int:
     if failed or signals:
         print(f"To go on: {command_to_resume(None)}")
         return EXIT_SIGNAL + signals[0] if signals else 1
-    folder = shlex.quote(str(runs[0].paths.folder.parent))
-    print(f"Tables and figures: python scripts/report.py {folder}")
+    print(f"Tables and figures: python scripts/report.py {shlex.quote(str(folder))}")
     return 0
 
 

@@ -1,0 +1,174 @@
+"""The report: means by hand, what may stand in one table, and the published runs beside ours."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from unittest import mock
+
+import pytest
+from helpers import REPOSITORY, fail, succeed
+
+from scripts.report import find_runs, make_report
+from utils.config import Config
+from utils.system.errors import UserError
+
+CURVE = {"n": [1, 2], "precision": [1, 0.5], "recall": [0.5, 0.5]}
+DATA = {"train list": "t" * 64, "test list": "q" * 64, "database list": "d" * 64}
+
+
+def write(path, content) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+
+
+def add_run(folder, score, bit=16, seed=0, evaluated=True, protocol=(), settings=()):
+    """A run's files: MAP `score` in training, and in its evaluation a tenth more."""
+    settings = {**Config().settings(), "seed": seed, "bit": bit, "epoch": 2, **dict(settings)}
+    settings["data"] = {**DATA, "resize of the data set": "short_side", "data set": "coco_lite"}
+    settings["dataset"] = settings["data"]["data set"] = dict(protocol).get("dataset", "coco_lite")
+    record = {"settings": settings, "weights_sha256": f"of {folder}", "epoch": 2, "map": score}
+    write(folder / f"weights_{bit}.json", record)
+    rows = [{"epoch": 1, "loss": 1.5}, {"epoch": 2, "loss": 1.25, "map": score}]
+    write(folder / f"train/metrics_{bit}.jsonl", "\n".join(map(json.dumps, rows)) + "\n")
+    if evaluated:
+        made = {"queries": {"list_sha256": "q" * 64}, "database": {"list_sha256": "d" * 64}}
+        made.update(weights_sha256=f"of {folder}", topK=5000, exclude_self=False, precision="fp32")
+        made["transform"] = "short side 256 bilinear, centre crop 224"
+        metrics = {"dataset": settings["dataset"], "bit": bit, "map": score + 0.1, "chance": 0.2}
+        metrics.update(precision_within_radius_2=score / 2, by_rank=CURVE, at_n=CURVE)
+        metrics.update(protocol={**made, **dict(protocol)}, left_out={})
+        write(folder / f"test/metrics_{bit}.json", metrics)
+
+
+def report_of(folder, *more, figures=False):
+    hidden = {} if figures else {"matplotlib.figure": None}  # drawing takes its time
+    with mock.patch.dict(sys.modules, hidden):
+        text = make_report(find_runs([folder]), folder / "out", more)
+    return text, json.loads((folder / "out/report.json").read_text())
+
+
+def cells_of(text, line):
+    """The cells of the table's line of that name."""
+    (found,) = [row for row in text.splitlines() if row.startswith(f"| {line} ")]
+    return [cell.strip() for cell in found.strip("|").split("|")[1:]]
+
+
+def test_means_and_sample_deviations_over_seeds_by_hand(tmp_path):
+    for seed, score in enumerate((0.3, 0.4, 0.8)):
+        add_run(tmp_path / f"a{seed}", score, seed=seed)
+    add_run(tmp_path / "b", 0.5, bit=32)
+    add_run(tmp_path / "w", 0.6, bit=32, settings={"no_weighting": True})
+    text, record = report_of(tmp_path, "p_h2")
+    # (.4 + .5 + .9) / 3 = .6; deviations -.2, -.1, .3: sqrt((.04 + .01 + .09) / 2) = sqrt(.07).
+    assert "| HashNet   | 0.600 ± 0.265 (n=3) | 0.600 (n=1) |" in text
+    assert "| HashNet-W |                     | 0.700 (n=1) |" in text
+    assert cells_of(text, "chance") == ["0.200", "0.200"]
+    assert "| HashNet   | 0.250 ± 0.132 (n=3) | 0.250 (n=1) |" in text
+    assert "coco_lite, MAP@5000" in text and "Not to be compared" not in text
+    (table,) = record["tables"]
+    first = table["cells"][0]
+    assert first["map"]["sd"] == pytest.approx(0.07**0.5) and first["map"]["n"] == 3
+    assert [run["seed"] for run in first["runs"]] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "differs"),
+    [
+        ({"topK": 100}, "topK"),
+        ({"database": {"list_sha256": "e" * 64}}, "database"),
+        ({"transform": "short side 256 bilinear, centre crop 127"}, "transform"),
+        ({"exclude_self": True}, "exclude_self"),
+        ({"dataset": "coco"}, "data set"),
+    ],
+)
+def test_another_protocol_has_a_table_of_its_own_and_a_line_says_what_differs(
+    tmp_path, protocol, differs
+):
+    add_run(tmp_path / "a", 0.5)
+    add_run(tmp_path / "b", 0.7, seed=1, protocol=protocol)
+    text, record = report_of(tmp_path)
+    assert len(record["tables"]) == 2 and text.count("(n=1)") == 2
+    assert text.count(f"Not to be compared with the other tables: {differs} differ") == 2
+
+
+def test_another_recipe_has_a_line_of_its_own_copies_do_not_count_and_marks(tmp_path):
+    add_run(tmp_path / "a", 0.5)
+    add_run(tmp_path / "b", 0.7, seed=1, evaluated=False)
+    add_run(tmp_path / "longer", 0.8, settings={"epoch": 9, "alpha": 0.2})
+    shutil.copytree(tmp_path / "a", tmp_path / "a copy")
+    add_run(tmp_path / "same", 0.5)
+    text, _ = report_of(tmp_path)
+    # By hand: 0.6 of a, 0.7 of b in training, 0.6 of the other run with a's seed.
+    assert cells_of(text, "HashNet (alpha 0.1, epoch 2)") == ["0.633 ± 0.058 (n=3) \\*"]
+    assert cells_of(text, "HashNet (alpha 0.2, epoch 9)") == ["0.900 (n=1)"]
+    assert f"\\* {tmp_path}/b: as in training, after 2 epochs" in text
+    assert f"{tmp_path}/a copy is a copy of another run, and does not count" in text
+    assert f"{tmp_path}/same has the seed of another run; both count" in text
+    for name in ("weights_16.json", "train/metrics_16.jsonl"):
+        (tmp_path / "longer" / name).unlink()
+    assert cells_of(report_of(tmp_path)[0], "unknown (settings unknown)") == ["0.900 (n=1)"]
+
+
+def test_an_evaluation_of_other_weights_is_not_this_run_s(tmp_path):
+    add_run(tmp_path / "a", 0.5, protocol={"weights_sha256": "of earlier ones"})
+    assert cells_of(report_of(tmp_path)[0], "HashNet") == ["0.500 (n=1) \\*"]
+
+
+def test_splits_that_the_seed_draws_are_of_one_protocol(tmp_path):
+    for seed in (0, 1):
+        lists = {"database": {"list_sha256": str(seed) * 64}, "dataset": "cifar10"}
+        add_run(tmp_path / f"a{seed}", 0.5, seed=seed, protocol=lists)
+    text, _ = report_of(tmp_path)
+    assert "database: drawn by the seed" in text and "(n=2)" in text
+
+
+def test_the_published_figures_stand_beside_those_of_the_full_method(tmp_path):
+    add_run(tmp_path / "a", 0.5, bit=64, protocol={"dataset": "coco"})
+    add_run(tmp_path / "w", 0.5, 64, protocol={"dataset": "coco"}, settings={"no_weighting": True})
+    text, record = report_of(tmp_path)
+    assert text.count("beside the published run") == 1
+    # The published losses are 1.151 and 1.083 (data/coco/published_runs.csv), ours 1.5 and 1.25.
+    assert cells_of(text, "1    ") == ["1.500", "1.151", "+0.349", "", "", ""]
+    beside = record["tables"][0]["cells"][0]["published"]
+    assert [row["epoch"] for row in beside] == [1, 2] and beside[0]["map"] is None
+
+
+def test_the_shipped_runs_have_a_table_and_figures(tmp_path):
+    example = shutil.copytree(REPOSITORY / "output/coco_lite", tmp_path / "example")
+    text, _ = report_of(example)
+    assert cells_of(text, "HashNet")[3] == "0.517 (n=1)"
+    assert "No figures: the figures need matplotlib: pip install matplotlib" in text
+    pytest.importorskip("matplotlib")
+    text, _ = report_of(example, figures=True)
+    for name in ("epochs", "bits", "curves"):
+        assert f"![](report_{name}_1.png)" in text
+        assert (example / f"out/report_{name}_1.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("weights_16.json", "{", "not a record of weights"),
+        ("weights_16.json", '{"settings": 3}', "settings is 3"),
+        ("test/metrics_16.json", '{"dataset": "d", "map": "high"}', "map is 'high'"),
+        ("train/metrics_16.jsonl", '{"epoch": 1, "loss": []}', r"loss is \[\]"),
+        ("train/metrics_16.jsonl", "[]", "expected an object"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path, name, content, told):
+    add_run(tmp_path / "a", 0.5)
+    write(tmp_path / "a" / name, content)
+    with pytest.raises(UserError, match=f"{name}: .*{told}"):
+        find_runs([tmp_path])
+
+
+def test_the_command(tmp_path):
+    add_run(tmp_path / "a", 0.5)
+    said = succeed("scripts/report.py", tmp_path, "--with", "p_h2", "tie_averaged")
+    assert f"Report: {tmp_path}/report.md" in said and "precision_within_radius_2:" in said
+    assert (tmp_path / "report.md").read_text() in said
+    assert "--with" in succeed("scripts/report.py", "--help")
+    (tmp_path / "empty").mkdir()
+    assert "empty: no run in it" in fail("scripts/report.py", tmp_path / "empty")
