@@ -222,7 +222,7 @@ def _draw_epochs(table: Table, loss: Any, score: Any) -> None:
                 axes.plot(*zip(*known), label=f"published, {run.bit} bits", **behind)
             ours = [(each["epoch"], each[part]) for each in run.epochs if part in each]
             if ours:
-                axes.plot(*zip(*ours), marker=".", **style)
+                axes.plot(*zip(*ours), marker="." if part == "map" else "", lw=1, **style)
     for axes in (loss, score):
         axes.xaxis.get_major_locator().set_params(integer=True)
     loss.set(xlabel="epoch", ylabel="mean loss", title="training loss")
