@@ -25,16 +25,8 @@ VARIANTS = {
 _OTHER_SETTINGS = (
     *("epoch", "data_path", "list_path", "allow_outside", "num_workers", "cache_dir", "device"),
     *("nprocs", "cpu_threads", "encoder", "debug_steps", "save_minutes", "save_epoch"),
-    *(
-        "output_dir",
-        "log_path",
-        "resume",
-        "force_resume",
-        "last_epoch",
-        "eval",
-        "eval_first",
-        "continuous",
-    ),
+    *("output_dir", "log_path", "resume", "force_resume", "last_epoch", "eval", "eval_first"),
+    "continuous",
 )
 """Settings of the machine, and of where a run begins and ends; the others are its recipe."""
 _OF_A_PROTOCOL = ("topK", "exclude_self", "transform", "precision", "ties")
@@ -86,7 +78,8 @@ class SavedRun:
                 _check(state["progress"], {"epoch": int})
             except ValueError as error:
                 raise UserError(f"{paths.last}: not a training state: {error}") from error
-            self.epoch, self.settings = state["progress"]["epoch"], state["settings"]
+            self.epoch = state["progress"]["epoch"]
+            self.settings = self.settings or state["settings"]
         elif not self.settings and not self.evaluation and paths.settings.is_file():
             self.settings = read_yaml_mapping(paths.settings, "a training's settings")
 

@@ -44,7 +44,7 @@ from scripts.prepare.draws import whole_number
 from scripts.runs import VARIANTS, SavedRun, recipe_of
 from scripts.tables import markdown_table
 from utils.config import FULL_METHOD, TRAIN_COMMAND, Config, command_to_resume, parse_config
-from utils.config.parser import Parser
+from utils.config.parser import Parser, build_parser
 from utils.datasets.info import in_repository, read_yaml_mapping
 from utils.system.errors import EXIT_SIGNAL, UserError, run_command, short_repr, signals_handled_by
 from utils.system.runtime import setup_paddle, share_cores, usable_gpus
@@ -75,10 +75,11 @@ def parse_arguments(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     arguments, flags = parser.parse_args(words[:end]), words[end + 1 :]
     if file := arguments.file:
         entries = read_yaml_mapping(file, "a YAML file of a sweep")
-        flags = [*_as_flags(file, entries.pop("settings", {})), *flags]
+        settings = list(_as_flags(file, entries.pop("settings", {})))
+        flags = [*settings, *flags]
         try:
+            build_parser(TRAIN_COMMAND).parse_args(settings)
             arguments = parser.parse_args([*_as_flags(file, entries), *words[:end]])
-            parse_config(TRAIN_COMMAND, flags)
         except UserError as error:
             raise UserError(f"{file}: {error}") from error
     return arguments, flags
@@ -92,7 +93,7 @@ def _as_flags(file: Path, entries: Any) -> Iterable[str]:
             yield f"--{name}"
         elif isinstance(value, list):
             yield from (f"--{name}", *map(str, value))
-        elif value not in (None, False):  # a switch that is off, or a default
+        elif value is not None and value is not False:  # a default, or a switch that is off
             yield f"--{name}={value}"
 
 
@@ -245,11 +246,11 @@ def work(runs: list[Run], free: list[str]) -> tuple[list[str], list[int]]:
                 free.append(run.gpu)
                 run.look()
                 came_to = f"{run.name}: status {status}: {run.last_words()}"
-                if status and not signals:
-                    failed.append(came_to)
-                elif run.is_done:
+                if status == 0 and run.is_done:
                     done = f"{sum(run.is_done for run in runs)}/{len(runs)}"
                     came_to = f"[{done}] {run.name}: {run.state}; {time_left(runs, jobs)}"
+                elif not signals:
+                    failed.append(came_to)
                 print(came_to, flush=True)
             time.sleep(POLL_SECONDS)
     return failed, signals

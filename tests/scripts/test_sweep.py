@@ -71,10 +71,11 @@ def plan(*words):
 def test_bits_seeds_and_variants_from_flags_or_a_file(tmp_path):
     (tmp_path / "s.yaml").write_text(
         f"bits: [16, 32]\nseeds: [0, 1]\nvariants: [full, W-sgn]\noutput: {tmp_path}\n"
-        "settings: {dataset: coco_lite, epoch: 2, backbone-weights: none, tf32: false, amp: true}\n"
+        "settings: {dataset: coco_lite, epoch: 2, backbone-weights: none, amp: true,\n"
+        "  tf32: false, momentum: 0, cache_dir: null}\n"
     )
     flags = ["--bits", 16, 32, "--seeds", 0, 1, "--variants", "full", "W-sgn"]
-    runs = plan(*flags, "--output", tmp_path, "--", *LITE, "--amp")
+    runs = plan(*flags, "--output", tmp_path, "--", *LITE, "--amp", "--momentum", 0)
     of_file = plan(tmp_path / "s.yaml")
     assert [run.config.settings() for run in runs] == [run.config.settings() for run in of_file]
     assert [run.name for run in runs][::3] == ["full_16_s0", "full_32_s1", "W-sgn_32_s0"]
