@@ -79,9 +79,10 @@ def parse_arguments(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
         flags = [*settings, *flags]
         try:
             build_parser(TRAIN_COMMAND).parse_args(settings)
-            arguments = parser.parse_args([*_as_flags(file, entries), *words[:end]])
+            parser.set_defaults(**vars(parser.parse_args([*_as_flags(file, entries)])))
         except UserError as error:
             raise UserError(f"{file}: {error}") from error
+        arguments = parser.parse_args(words[:end])
     return arguments, flags
 
 

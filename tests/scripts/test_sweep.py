@@ -70,7 +70,7 @@ def plan(*words):
 
 def test_bits_seeds_and_variants_from_flags_or_a_file(tmp_path):
     (tmp_path / "s.yaml").write_text(
-        f"bits: [16, 32]\nseeds: [0, 1]\nvariants: [full, W-sgn]\noutput: {tmp_path}\n"
+        f"output: {tmp_path}\nbits: [16, 32]\nseeds: [0, 1]\nvariants: [full, W-sgn]\n"
         "settings: {dataset: coco_lite, epoch: 2, backbone-weights: none, amp: true,\n"
         "  tf32: false, momentum: 0, cache_dir: null}\n"
     )
