@@ -209,7 +209,7 @@ def score(arguments: argparse.Namespace) -> None:
     value = mean(counted(metrics.average_precision, protocol))
     if arguments.output:
         settings = {key: getattr(arguments, key) for key in (*FILES, "topK", "exclude_self")}
-        record = {"dataset": dataset, "name": name, "headline": {protocol: value}}
+        record = {"dataset": dataset, "variant": name, "headline": {protocol: value}}
         record = {**record, **metrics.as_dict(), "protocol": settings}
         write_metrics(arguments.output, arguments.output.with_suffix(".png"), record)
     print("\n".join(metrics.summary()))
@@ -224,7 +224,7 @@ def read_metrics(path: str, protocol: str) -> tuple[dict, np.ndarray, dict[str, 
         values = counted(record["average_precision"], protocol)
         if values.shape != (record["queries"],) or ((values < 0) | (values > 1)).any():
             raise ValueError("its average precisions are not those of its queries")
-        cells = {k: str({"name": "HashNet", **record}[k]) for k in ("name", "dataset", "bit")}
+        cells = {k: str({"variant": "HashNet", **record}[k]) for k in ("variant", "dataset", "bit")}
         cells.update({key: f"{record[key]:.4f}" for key in SHOWN})
         cells.update({f"hit_rate_at {k}": f"{v:.4f}" for k, v in record["hit_rate_at"].items()})
         made_of = {key: record[key] for key in (*ALIKE, "dataset", "queries_leaving_out_a_row")}

@@ -73,7 +73,7 @@ def draw_curves(runs: Sequence[dict], path: Path) -> None:
     Raises a `UserError` where matplotlib is not installed, or the PNG file cannot be written.
     """
     figure = _figure(14, 4.2)
-    figure.suptitle(f"{runs[0]['name']} on {runs[0]['dataset']}")
+    figure.suptitle(f"{runs[0]['variant']} on {runs[0]['dataset']}")
     ball, recall, first_n = figure.subplots(1, 3)
     bits = list(map(operator.itemgetter("bit"), runs))
     within = list(map(operator.itemgetter("precision_within_radius_2"), runs))
