@@ -1,4 +1,4 @@
-"""Exports trained weights for Paddle Inference: `python export_model.py --help`."""
+"""Exports trained weights for Paddle Inference or as ONNX: `python export_model.py --help`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def main() -> int:
     names = ("bit", "input", "output", "resize_size", "crop_size", "fast_decode")
     settings = {name: getattr(config, name) for name in names}
     record = Record(**settings, resize=config.info.resize, paddle=paddle.__version__, **weights)
-    for path in write_exported(network, record, config.save_inference_dir):
+    for path in write_exported(network, record, config.save_inference_dir, config.format):
         print(f"----- Save exported model: {path}")
     return 0
 

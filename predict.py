@@ -20,7 +20,8 @@ def main() -> int:
     config = parse_config(PREDICT_COMMAND)
     setup_paddle(config.cpu_threads, config.tf32, config.device)
     from models import HashNet  # what imports Paddle comes after its start
-    from utils.inference.encoder import Encoder, build_backend
+    from utils.inference.backends import build_backend
+    from utils.inference.encoder import Encoder
     from utils.search import open_queries, run_search
     from utils.system.logger import log_to_console
 

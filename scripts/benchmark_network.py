@@ -26,8 +26,8 @@ from utils.datasets.cache import cache_folder
 from utils.datasets.images import ImageArray
 from utils.datasets.loader import BatchLoader, LoaderOptions
 from utils.datasets.transforms import build_transform
-from utils.inference.encoder import InferenceBackend
-from utils.inference.predictor import PredictorOptions
+from utils.inference.backends import InferenceBackend
+from utils.inference.program import PredictorOptions
 from utils.loss import HashNetLoss
 from utils.lr_scheduler import halving_schedule
 from utils.optimizer import build_optimizer

@@ -24,6 +24,7 @@ PACKAGES = {"numpy", "paddle", "PIL", "tqdm", "yaml"}
 OPTIONAL = {
     "utils/metrics/plots.py": {"matplotlib"},
     "utils/training/curves.py": {"tensorboardX", "visualdl"},
+    "utils/inference/onnx.py": {"onnxruntime", "paddle2onnx"},
 }
 FILES = [
     Path(name)
@@ -91,6 +92,7 @@ def test_rooms_import_no_package_beyond_the_run_time_ones():
     [
         ("utils.codes, utils.metrics", {"paddle", "PIL", "yaml", "tqdm"}),
         ("utils.config, utils.datasets", {"paddle"}),
+        ("utils.inference.export, utils.search", {"paddle", "onnxruntime"}),
     ],
 )
 def test_front_doors_open_without_paddle(modules, strangers, run):

@@ -1,4 +1,7 @@
-"""The two loops over batches: one epoch of training, and images → codes."""
+"""The two loops over batches: one epoch of training, and images → codes.
+
+The second may run without Paddle: with an exported model that needs none.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import paddle
 
 from utils.datasets.loader import BatchLoader
 from utils.system import distributed
 from utils.system.errors import Interrupted, UserError
 from utils.system.logger import progress
+
+if TYPE_CHECKING:
+    import paddle
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +83,8 @@ def train_one_epoch(
     Raises:
         UserError: a loss is not finite; the message names the step.
     """
+    import paddle
+
     losses: list[paddle.Tensor] = []
     counts: list[int] = []
     begin = logged = waiting = time.perf_counter()
@@ -119,6 +126,8 @@ def on_device(
     the stream that computes. Its source is kept until the step was taken, and by Paddle
     (`Tensor._copy_to`) until the copy is done.
     """
+    import paddle
+
     if paddle.device.get_device() == "cpu":
         for batch in batches:
             yield batch, list(map(paddle.to_tensor, batch))
@@ -140,6 +149,8 @@ def _take_step(
     optimizer: paddle.optimizer.Optimizer,
     batch: list[paddle.Tensor],
 ) -> paddle.Tensor:
+    import paddle
+
     images, labels, index = batch
     loss = criterion(network(images), labels, index)
     loss.backward()

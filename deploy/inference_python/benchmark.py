@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-import paddle
 
 from utils.codes import nearest
 from utils.codes.storage import load_codes
 from utils.datasets import Split
 from utils.inference.encoder import Encoder
-from utils.inference.predictor import MATHS_THREADS, PredictorOptions
+from utils.inference.program import ONNX, PredictorOptions
+from utils.system.runtime import maths_threads
 
 TIMED_RUNS = 20
 """Batches that are timed, at least."""
@@ -53,26 +53,24 @@ def time_stages(
         if number >= 0:
             seconds += (loaded - begin, encoded - loaded, time.perf_counter() - encoded)
             timed += size
-    return _report(options, encoder.transform.crop_size, timed, seconds, batches)
+    return _report(encoder, options, timed, seconds, batches)
 
 
 def _report(
-    options: PredictorOptions, side: int, images: int, seconds: np.ndarray, batches: int
+    encoder: Encoder, options: PredictorOptions, images: int, seconds: np.ndarray, batches: int
 ) -> list[str]:
+    on_onnx, side = encoder.backend.program.suffix == ONNX, encoder.transform.crop_size
     before, inside, after = 1000 * seconds / batches
     gpu_rss = _gpu_rss() if options.use_gpu else None
     sections = {
         "Env info": {"OS_version": platform.platform(), "python": platform.python_version()},
-        "Paddle info": {
-            "paddle_version": paddle.__version__,
-            "paddle_commit": paddle.version.commit,
-        },
+        **_library_info(on_onnx),
         "Conf info": {
             "runtime_device": "gpu" if options.use_gpu else "cpu",
             "ir_optim": True,
             "enable_tensorrt": options.use_tensorrt,
-            "enable_mkldnn": options.use_mkldnn and not options.use_gpu,
-            "cpu_math_library_num_threads": MATHS_THREADS,
+            "enable_mkldnn": options.use_mkldnn and not (options.use_gpu or on_onnx),
+            "cpu_math_library_num_threads": maths_threads(),
         },
         "Model info": {"model_name": "HashNet", "precision": options.precision},
         "Data info": {
@@ -96,6 +94,17 @@ def _report(
     return lines
 
 
+def _library_info(on_onnx: bool) -> dict[str, dict[str, str]]:
+    if on_onnx:
+        import onnxruntime
+
+        return {"ONNX Runtime info": {"onnxruntime_version": onnxruntime.__version__}}
+    import paddle
+
+    versions = {"paddle_version": paddle.__version__, "paddle_commit": paddle.version.commit}
+    return {"Paddle info": versions}
+
+
 def _cpu_rss() -> float:
     """The most memory this process has held, in MiB."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -104,4 +113,6 @@ def _cpu_rss() -> float:
 
 def _gpu_rss() -> float:
     """The most memory that Paddle's allocator has held on the GPU, in MiB."""
+    import paddle
+
     return paddle.device.cuda.max_memory_reserved() / MEBIBYTE

@@ -18,18 +18,19 @@ from utils.system.errors import run_command
 def main() -> int:
     """Encodes the queries, finds their nearest database images, shows them, maybe timed."""
     from utils.config import INFER_COMMAND, parse_config  # here Ctrl-C is told in a line
-    from utils.system.runtime import setup_paddle
-
-    config = parse_config(INFER_COMMAND)
-    device = "gpu" if config.use_gpu else "cpu"
-    setup_paddle(config.cpu_threads, config.tf32, device)
-    from utils.inference.encoder import Encoder  # Paddle comes after its start
-    from utils.inference.export import load_exported
-    from utils.inference.predictor import PredictorOptions
+    from utils.inference.encoder import Encoder
+    from utils.inference.export import find_exported, load_exported
+    from utils.inference.program import ONNX, PredictorOptions
     from utils.search import open_queries, run_search
     from utils.system.logger import log_to_console
-    from utils.system.runtime import choose_device
+    from utils.system.runtime import choose_device, setup_environment, setup_paddle
 
+    config = parse_config(INFER_COMMAND)
+    model, device = (config.model_dir, config.bit), "gpu" if config.use_gpu else "cpu"
+    program, *_ = find_exported(*model, config.backend)
+    on_paddle = program.suffix != ONNX
+    setup = setup_paddle if on_paddle else setup_environment
+    setup(config.cpu_threads, config.tf32, device)
     log_to_console(config.json)
     queries = open_queries(config)
     options = PredictorOptions(
@@ -39,9 +40,10 @@ def main() -> int:
         config.use_tensorrt,
         config.batch_size,
     )
-    options.check()
-    choose_device(device)  # before anything computes
-    backend, record = load_exported(config.model_dir, config.bit, options)
+    if on_paddle:
+        options.check()
+        choose_device(device)  # before anything computes
+    backend, record = load_exported(*model, options, config.backend)
     transform = record.transform()
     loading = config.loader_options(transform)
     encoder = Encoder(backend, transform, config.batch_size, loading, record.fingerprint())

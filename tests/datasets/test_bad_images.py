@@ -13,8 +13,9 @@ from test_loader import GOOD, IMAGES, SKIP, TEST, damaged_split, logged
 from models.layers import Normalize
 from utils.codes import pack_codes
 from utils.datasets.loader import LoaderOptions
+from utils.inference.backends import DygraphBackend
 from utils.inference.database import load_or_build
-from utils.inference.encoder import DygraphBackend, Encoder
+from utils.inference.encoder import Encoder
 from utils.search import search
 from utils.system.errors import UserError
 

@@ -17,9 +17,17 @@ from utils.codes import pack_codes
 from utils.datasets.images import open_image
 from utils.datasets.transforms import build_transform
 from utils.inference import export
-from utils.inference.encoder import DygraphBackend, ExportedBackend, InferenceBackend
-from utils.inference.export import Record, load_exported, read_exported, write_exported
-from utils.inference.predictor import Predictor, PredictorOptions
+from utils.inference.backends import DygraphBackend, InferenceBackend
+from utils.inference.export import (
+    ExportedBackend,
+    Record,
+    load_exported,
+    normalize,
+    read_exported,
+    write_exported,
+)
+from utils.inference.predictor import Predictor
+from utils.inference.program import PredictorOptions
 from utils.system.errors import UserError
 from utils.system.runtime import usable_gpus
 
@@ -96,6 +104,12 @@ def test_so_it_does_for_real_photos(network, model, real_data):
     photos = pixels_of(sorted((real_data / "coco_photos").rglob("*.jpg")))
     assert len(photos) == 13
     assert_as_the_network(network, photos, z_of(network, photos), model)
+
+
+def test_images_are_normalized_as_the_network_s_layer_does_to_the_bit():
+    images = np.arange(3 * 256, dtype=np.uint8).reshape(2, 8, 16, 3)
+    expected = Normalize()(paddle.to_tensor(images)).numpy()
+    np.testing.assert_array_equal(normalize(images), expected, strict=True)
 
 
 @pytest.mark.parametrize(("takes", "gives"), [("float", "codes"), ("uint8", "z")])

@@ -8,8 +8,8 @@ import paddle
 import pytest
 from helpers import run_script
 
-from utils.inference import predictor
-from utils.inference.encoder import build_backend
+from utils.inference import predictor, program
+from utils.inference.backends import build_backend
 from utils.system import launcher, runtime
 from utils.system.errors import UserError
 from utils.system.runtime import cores_for_each, describe_device, precision_on, setup_paddle
@@ -112,13 +112,13 @@ class Config:
 
 
 def test_each_rank_s_inference_runs_on_its_own_gpu(monkeypatch, hashnet, tmp_path):
-    monkeypatch.setattr(predictor, "usable_gpus", lambda: 4)
+    monkeypatch.setattr(program, "usable_gpus", lambda: 4)
     monkeypatch.setattr(paddle.device, "get_device", lambda: "gpu:3")
     options = build_backend(hashnet, 224, "inference", "fp32")._options
     assert (options.use_gpu, options.gpu) == (True, 3)
     monkeypatch.setattr(predictor.inference, "Config", Config)
-    program = tmp_path / "inference.json"
-    assert predictor._config(program, program, options).gpu == 3
+    file = tmp_path / "inference.json"
+    assert predictor._config(file, file, options).gpu == 3
 
 
 @pytest.mark.parametrize(
@@ -150,8 +150,8 @@ def test_what_a_launcher_has_left_counts_for_several_processes_alone(monkeypatch
 
 
 def test_tensorrt_takes_the_older_format_alone(monkeypatch, tmp_path):
-    monkeypatch.setattr(predictor, "usable_gpus", lambda: 1)
-    options = predictor.PredictorOptions(use_gpu=True, use_tensorrt=True)
+    monkeypatch.setattr(program, "usable_gpus", lambda: 1)
+    options = program.PredictorOptions(use_gpu=True, use_tensorrt=True)
     with pytest.raises(UserError, match=r"inference\.json: TensorRT takes \.pdmodel alone"):
         predictor.Predictor(tmp_path / "inference.json", options)
 

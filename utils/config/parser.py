@@ -78,10 +78,11 @@ PREDICT_COMMAND = Command(
 )
 EXPORT_COMMAND = Command(
     EXPORT,
-    "Exports trained weights as a model for Paddle Inference.",
+    "Exports trained weights as a model for Paddle Inference or ONNX Runtime.",
     """\
   python export_model.py --bit 64 --pretrained output/weights_64 --save-inference-dir DIR
-  python export_model.py --bit 64 --input uint8 --output codes   (raw images in, codes out)""",
+  python export_model.py --bit 64 --input uint8 --output codes   (raw images in, codes out)
+  python export_model.py --bit 64 --format onnx                   (runs without Paddle)""",
 )
 INFER_COMMAND = Command(
     INFER,

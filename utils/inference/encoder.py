@@ -1,25 +1,18 @@
-"""Encoder: images → packed codes, by dygraph, Paddle Inference or an exported model."""
+"""Encoder: images → packed codes, by whatever backend runs the network."""
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import paddle
 
-from models.layers import Normalize
 from utils import engine
 from utils.codes import pack_codes
 from utils.datasets import Split
 from utils.datasets.loader import BatchLoader, LoaderOptions, none_readable
 from utils.datasets.transforms import Transform
-from utils.inference.predictor import Predictor, PredictorOptions, write_program
 from utils.system import distributed
-from utils.system.errors import UserError, reason
-from utils.system.runtime import precision_on
 
 
 @dataclass(frozen=True)
@@ -39,13 +32,30 @@ class Encoded:
     z: np.ndarray | None = None
 
 
+class Backend(Protocol):
+    """Runs the network (`utils.inference.backends`), or an exported model (`….export`).
+
+    Inside a `with` block, which fixes the weights, it can be called.
+
+    Attributes:
+        precision: such as 'fp32': what may change codes.
+    """
+
+    precision: str
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Images [n, h, w, 3] uint8 → packed codes [n, bit / 8] uint8."""
+
+
 class Encoder:
     """Encodes splits with one backend and one transform.
 
     Args:
-        backend: runs the network: inside a `with` block, which fixes the weights, it is called
-            with images [n, h, w, 3] uint8 and gives packed codes [n, bit / 8] uint8. Its
-            `precision`, such as 'fp32', is what may change codes.
+        backend: runs the network.
         transform: of queries and database, RGB image → [h, w, 3] uint8.
         batch_size: images at a time.
         options: how images are loaded.
@@ -54,7 +64,7 @@ class Encoder:
 
     def __init__(
         self,
-        backend: DygraphBackend | InferenceBackend | ExportedBackend,
+        backend: Backend,
         transform: Transform,
         batch_size: int,
         options: LoaderOptions | None = None,
@@ -103,114 +113,3 @@ class Encoder:
         """What decides, with the image, which code it has: weights, transform, precision."""
         how = {"transform": str(self.transform), "precision": self.backend.precision}
         return {**self.weights, **how}
-
-
-def build_backend(
-    network: paddle.nn.Layer, side: int, kind: str, precision: str
-) -> DygraphBackend | InferenceBackend:
-    """What runs the network, z [n, bit] of normalized images, on Paddle's current device.
-
-    `kind` is 'dygraph', 'inference', or 'auto': the second on a CPU, the first on a GPU; `side` is
-    that of the images, `precision` as in `PredictorOptions`.
-    """
-    device, _, number = paddle.device.get_device().partition(":")
-    on_cpu = device == "cpu"
-    if kind == "inference" or (kind == "auto" and on_cpu):
-        options = PredictorOptions(not on_cpu, precision, gpu=int(number or 0))
-        return InferenceBackend(network, side, options)
-    if precision != "fp32":
-        raise UserError(f"--precision {precision}: needs a CPU and --encoder inference")
-    return DygraphBackend(network)
-
-
-class DygraphBackend:
-    """The network as it is, on Paddle's current device."""
-
-    def __init__(self, network: paddle.nn.Layer):
-        self.precision = precision_on(paddle.device.get_device() != "cpu", "fp32")
-        self._network, self._normalize = network, Normalize()
-        self._was_training = False
-
-    def __enter__(self) -> None:
-        self._was_training = self._network.training
-        self._network.eval()
-
-    def __exit__(self, *error: object) -> None:
-        if self._was_training:
-            self._network.train()
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Packed codes of a batch."""
-        return pack_codes(self.z(images))
-
-    @paddle.no_grad()
-    def z(self, images: np.ndarray) -> np.ndarray:
-        """The network's output for a batch, [n, bit] float32."""
-        return self._network(self._normalize(paddle.to_tensor(images))).numpy()
-
-
-class InferenceBackend:
-    """The network as a program of Paddle Inference, several times as fast on a CPU.
-
-    The program is written to a temporary folder where the block begins, so that it has the
-    weights of that moment, and is gone where the block ends.
-    """
-
-    def __init__(self, network: paddle.nn.Layer, side: int, options: PredictorOptions):
-        options.check()
-        self.precision = precision_on(options.use_gpu, options.precision)
-        self._pixels_to_z = paddle.nn.Sequential(Normalize(), network)
-        self._side, self._options = side, options
-        self._predictor: Predictor | None = None
-
-    def __enter__(self) -> None:
-        try:
-            with tempfile.TemporaryDirectory(prefix="hashnet_") as folder:
-                shape = [None, self._side, self._side, 3]
-                prefix = Path(folder, "inference")
-                program = write_program(self._pixels_to_z, shape, "uint8", "z", prefix)
-                self._predictor = Predictor(program, self._options)
-        except OSError as error:
-            raise UserError(
-                f"{tempfile.gettempdir()}: the network cannot be written there for Paddle "
-                f"Inference: {reason(error)}; TMPDIR names another folder, "
-                "--encoder dygraph needs none"
-            ) from error
-
-    def __exit__(self, *error: object) -> None:
-        self._predictor = None
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Packed codes of a batch."""
-        return pack_codes(self.z(images))
-
-    def z(self, images: np.ndarray) -> np.ndarray:
-        """The network's output for a batch, [n, bit] float32."""
-        return self._predictor(images)
-
-
-class ExportedBackend:
-    """An exported model (`utils.inference.export`).
-
-    It takes 'uint8' (the images as they are) or 'float' (normalized here), and gives 'z' (packed
-    here) or 'codes'.
-    """
-
-    def __init__(self, program: Path, takes: str, gives: str, options: PredictorOptions):
-        engine_name = ", TensorRT" if options.use_tensorrt else ""
-        self.precision = precision_on(options.use_gpu, options.precision) + engine_name
-        self._predictor = Predictor(program, options)
-        self._normalize = Normalize() if takes == "float" else None
-        self._gives = gives
-
-    def __enter__(self) -> None: ...  # its weights are always the same
-
-    def __exit__(self, *error: object) -> None: ...
-
-    @paddle.no_grad()
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Packed codes of a batch."""
-        if self._normalize is not None:
-            images = self._normalize(paddle.to_tensor(images)).numpy()
-        output = self._predictor(images)
-        return pack_codes(output) if self._gives == "z" else output

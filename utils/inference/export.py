@@ -1,38 +1,45 @@
-"""Exported models: a program for Paddle Inference, and a record of what it is.
+"""Exported models: a program for Paddle Inference or ONNX Runtime, and a record of what it is.
 
     inference_64.json (Paddle 2.6: .pdmodel)   the program
     inference_64.pdiparams                     its parameters
+    inference_64.onnx                          both, for ONNX Runtime
     inference_64.yaml                          the record: `Record`, and the files' hashes
 
 The record is written last. Where it and the files beside it do not belong together (an export that
-was cut off), the model is refused.
+was cut off), the model is refused. Paddle is imported for its own programs alone.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import logging
 import os
 import tempfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import paddle
+import numpy as np
 import yaml
 
-from models import HashNet
-from models.layers import Binarize, Normalize
+from utils.codes import pack_codes
 from utils.datasets.info import RESIZES, read_yaml_mapping
 from utils.datasets.transforms import Transform, build_transform
-from utils.inference.encoder import ExportedBackend
-from utils.inference.predictor import PARAMETERS, PredictorOptions, program_of, write_program
+from utils.inference.onnx import OnnxPredictor, convert
+from utils.inference.program import ONNX, PredictorOptions, files_of, program_of
 from utils.system.errors import UserError, reason, short_repr
 from utils.system.files import sha256_of_file, write_text
+from utils.system.runtime import precision_on
+
+if TYPE_CHECKING:
+    from models import HashNet
 
 _CHOICES = (("float", "uint8"), ("z", "codes"), RESIZES)
 """Of a record's input, output and resize."""
 REMEDY = "export it again with export_model.py"
+_MEAN, _STD = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
+"""ImageNet's, as in `models.layers`, which is Paddle's."""
 _log = logging.getLogger(__name__)
 
 
@@ -69,11 +76,20 @@ class Record:
         return {"weights": self.weights, "weights_sha256": self.weights_sha256}
 
 
-def write_exported(network: HashNet, record: Record, folder: str | os.PathLike) -> list[Path]:
+def write_exported(
+    network: HashNet, record: Record, folder: str | os.PathLike, format: str = "paddle"
+) -> list[Path]:
     """Writes a network and its record; an earlier model is replaced when the new one is complete.
 
-    Returns the paths of the files, in a folder that is made where it is missing.
+    The `format` is 'paddle' or 'onnx'. The same model in the other one, where it lies there, stays
+    in the record; that of another model does not. Returns the paths of the files, in a folder that
+    is made where it is missing.
     """
+    import paddle
+
+    from models.layers import Binarize, Normalize
+    from utils.inference.predictor import write_program
+
     folder, side = Path(folder), record.crop_size
     if record.input == "uint8":
         layers, shape, dtype = [Normalize(), network], [None, side, side, 3], "uint8"
@@ -88,38 +104,89 @@ def write_exported(network: HashNet, record: Record, folder: str | os.PathLike) 
             program = write_program(
                 paddle.nn.Sequential(*layers), shape, dtype, record.output, Path(new, prefix.name)
             )
-            hashes = {}
-            for path in (program, program.with_suffix(PARAMETERS)):
-                hashes[path.name] = sha256_of_file(path)
-            while program_of(prefix).is_file():  # of another version of Paddle too
+            if format == "onnx":
+                model = convert(program)
+                program = program.with_suffix(ONNX)
+                program.write_bytes(model)
+            hashes = {path.name: sha256_of_file(path) for path in files_of(program)}
+            while format == "paddle" and program_of(prefix).is_file():  # of another version too
                 program_of(prefix).unlink()
             for name in hashes:
                 os.replace(Path(new, name), folder / name)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {reason(error)}") from error
     path = prefix.with_suffix(".yaml")
-    text = yaml.safe_dump({**asdict(record), "files_sha256": hashes}, sort_keys=False)
-    write_text(path, text)
+    of_all = {**_hashes_in_other_format(path, record, format), **hashes}
+    write_text(path, yaml.safe_dump({**asdict(record), "files_sha256": of_all}, sort_keys=False))
     return [*(folder / name for name in hashes), path]
 
 
+class ExportedBackend:
+    """An exported model, as a backend of the encoder.
+
+    It takes 'uint8' (the images as they are) or 'float' (normalized here), and gives 'z' (packed
+    here) or 'codes'.
+    """
+
+    def __init__(self, program: Path, takes: str, gives: str, options: PredictorOptions):
+        engine_name = ", TensorRT" if options.use_tensorrt else ""
+        self.precision = precision_on(options.use_gpu, options.precision) + engine_name
+        self.program, self._takes, self._gives = program, takes, gives
+        if program.suffix == ONNX:
+            self._predictor = OnnxPredictor(program, options)
+        else:
+            from utils.inference.predictor import Predictor
+
+            self._predictor = Predictor(program, options)
+
+    def __enter__(self) -> None: ...  # its weights are always the same
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Packed codes of a batch."""
+        output = self._predictor(normalize(images) if self._takes == "float" else images)
+        return pack_codes(output) if self._gives == "z" else output
+
+
+def normalize(images: np.ndarray) -> np.ndarray:
+    """As `models.layers.Normalize`, to the bit: [n, h, w, 3] uint8 → [n, 3, h, w] float32."""
+    scale, shift = 1 / (255 * _STD), -_MEAN / _STD
+    pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32)
+    pixels *= scale.astype(np.float32).reshape(3, 1, 1)
+    pixels += shift.astype(np.float32).reshape(3, 1, 1)
+    return pixels
+
+
 def load_exported(
-    folder: str, bit: int, options: PredictorOptions
+    folder: str, bit: int, options: PredictorOptions, format: str = "auto"
 ) -> tuple[ExportedBackend, Record]:
     """Loads an exported model; see `read_exported`, which finds the same before and after it."""
-    program, record = found = read_exported(folder, bit)
+    program, record = found = read_exported(folder, bit, format)
     backend = ExportedBackend(program, record.input, record.output, options)
-    if read_exported(folder, bit) != found:
+    if read_exported(folder, bit, format) != found:
         raise UserError(f"{program}: was replaced while it was read; start again")
     _log.info(f"----- Exported model: {program}")
     return backend, record
 
 
-def read_exported(folder: str, bit: int) -> tuple[Path, Record]:
-    """Finds an exported model and checks that its files belong together.
+def read_exported(folder: str, bit: int, format: str = "auto") -> tuple[Path, Record]:
+    """Finds an exported model, as `find_exported`, and checks that its files belong together."""
+    program, record, hashes = find_exported(folder, bit, format)
+    for part in files_of(program):
+        if sha256_of_file(part) != hashes.get(part.name):
+            raise UserError(f"{part}: is not what the record beside it says; {REMEDY}")
+    return program, record
 
-    Returns the program's path and the record. Raises a `UserError` where the model is missing, cut
-    off, of other bits, or not one.
+
+def find_exported(
+    folder: str, bit: int, format: str = "auto"
+) -> tuple[Path, Record, dict[str, str]]:
+    """Finds an exported model by its record; its files are not read.
+
+    The `format` is 'paddle', 'onnx' or 'auto': the one that is there; of both, Paddle's where
+    Paddle is installed. Returns the program's path, the record, and the hashes of files by name.
+    Raises a `UserError` where the model is missing, of other bits, or not one.
     """
     prefix = Path(folder, f"inference_{bit}")
     path = prefix.with_suffix(".yaml")
@@ -129,18 +196,35 @@ def read_exported(folder: str, bit: int) -> tuple[Path, Record]:
             f"{path}: missing; --model-dir names the folder that export_model.py wrote"
             + (f"; it holds {there}" if there else "")
         )
-    entries = read_yaml_mapping(path, "the record of an exported model")
-    hashes = entries.pop("files_sha256", None)
-    record = _record_from(path, entries)
+    record, hashes = _read_record(path)
     if record.bit != bit:
         raise UserError(f"{path}: is of {record.bit} bits, --bit {bit} was asked for")
-    program = program_of(prefix)
-    if not isinstance(hashes, dict) or program.name not in hashes:
-        raise UserError(f"{path}: says nothing of {program.name}; {REMEDY}")
-    for part in (program, program.with_suffix(PARAMETERS)):
-        if sha256_of_file(part) != hashes.get(part.name):
-            raise UserError(f"{part}: is not what {path.name} says; {REMEDY}")
-    return program, record
+    program, onnx = program_of(prefix), prefix.with_suffix(ONNX)
+    if format == "auto" and onnx.name in hashes:
+        without_paddle = importlib.util.find_spec("paddle") is None
+        format = "onnx" if without_paddle or program.name not in hashes else "paddle"
+    program = onnx if format == "onnx" else program
+    if program.name not in hashes:
+        how = f" --format {format}" if format != "auto" else ""
+        raise UserError(f"{path}: says nothing of {program.name}; {REMEDY}{how}")
+    return program, record, hashes
+
+
+def _read_record(path: Path) -> tuple[Record, dict[str, str]]:
+    """A record, and the hashes of the files that it is of, by name."""
+    entries = read_yaml_mapping(path, "the record of an exported model")
+    hashes = entries.pop("files_sha256", None)
+    return _record_from(path, entries), hashes if isinstance(hashes, dict) else {}
+
+
+def _hashes_in_other_format(path: Path, record: Record, format: str) -> dict[str, str]:
+    """What the record in a folder says of the same model in another format."""
+    try:
+        found, hashes = _read_record(path)
+    except UserError:  # none is there, or none that is whole
+        return {}
+    kept = {n: h for n, h in hashes.items() if str(n).endswith(ONNX) == (format == "paddle")}
+    return kept if found == record else {}
 
 
 def _record_from(path: Path, entries: dict[str, Any]) -> Record:

@@ -2,69 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import math
 import operator
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import paddle
 from paddle import inference
 
+from utils.inference.program import (
+    INPUT_NAME,
+    PARAMETERS,
+    PROGRAM_ENDINGS,
+    PredictorOptions,
+    program_of,
+)
 from utils.system.errors import UserError, first_line
-from utils.system.runtime import usable_gpus
+from utils.system.logger import quiet_console
+from utils.system.runtime import maths_threads
 
-PROGRAM_ENDINGS = (".json", ".pdmodel")
-"""Paddle 3 writes the first, Paddle 2.6 the second; both also run the second."""
-PARAMETERS = ".pdiparams"
-INPUT_NAME = "pictures"
 _LEFT_BEHIND = ".pdiparams.info"
 _FETCHED = {".json": "fetch_name_0", ".pdmodel": "save_infer_model/scale_0.tmp_0"}
 """What Paddle calls the first output."""
-MATHS_THREADS = int(os.environ.get("OMP_NUM_THREADS", 1))
-"""Threads for CPU maths, as `utils.system.runtime.setup_paddle` has set them."""
 _GPU_POOL_MIB = 256
 _TENSORRT_WORKSPACE = 1 << 30
 _TENSORRT_LEAST_NODES = 3
-
-
-@dataclass(frozen=True)
-class PredictorOptions:
-    """What a program runs on, and how.
-
-    Attributes:
-        gpu: which of the visible GPUs, where it is one.
-        precision: 'fp32', 'bf16' (a CPU that has it) or 'fp16' (a GPU).
-        use_mkldnn: oneDNN on the CPU.
-        batch_size: the most images at a time that TensorRT prepares for.
-    """
-
-    use_gpu: bool = False
-    precision: str = "fp32"
-    use_mkldnn: bool = True
-    use_tensorrt: bool = False
-    batch_size: int = 64
-    gpu: int = 0
-
-    def check(self) -> None:
-        """Raises a `UserError` that names what this machine cannot do."""
-        bf16, fp16 = self.precision == "bf16", self.precision == "fp16"
-        if self.use_gpu and not usable_gpus():
-            raise UserError("--use-gpu True: Paddle finds no GPU it can use; --use-gpu False")
-        if self.use_tensorrt and not self.use_gpu:
-            raise UserError("--use-tensorrt True: TensorRT needs a GPU, and --use-gpu True")
-        if fp16 and not self.use_gpu:
-            raise UserError("--precision fp16: needs a GPU, --use-gpu True; on a CPU: fp32 or bf16")
-        if bf16 and self.use_gpu:
-            raise UserError("--precision bf16: runs on a CPU; on a GPU: fp32 or fp16")
-        if bf16 and not self.use_mkldnn:
-            raise UserError("--precision bf16: needs oneDNN, --enable-mkldnn True")
-        if bf16 and not paddle.base.core.supports_bfloat16():
-            raise UserError("--precision bf16: this CPU does not have it (AVX-512); use fp32")
 
 
 class Predictor:
@@ -83,7 +47,7 @@ class Predictor:
                 raise UserError(f"{path}: missing; export_model.py writes it")
         self._use_gpu, self._precision = options.use_gpu, options.precision
         try:
-            with _quiet_console():
+            with quiet_console():
                 predictor = inference.create_predictor(_config(program, parameters, options))
         except Exception as error:  # C++ errors of many kinds
             raise UserError(
@@ -114,7 +78,7 @@ class Predictor:
         if not self._use_gpu:
             # A run leaves Paddle's CPU maths with one thread: a training that went on would be
             # slower, and other in the last bits than one that was not interrupted.
-            paddle.base.core.set_num_threads(MATHS_THREADS)
+            paddle.base.core.set_num_threads(maths_threads())
         return self._output.copy_to_cpu()
 
 
@@ -138,7 +102,7 @@ def _config(program: Path, parameters: Path, options: PredictorOptions) -> infer
             )
         return config
     config.disable_gpu()
-    config.set_cpu_math_library_num_threads(MATHS_THREADS)
+    config.set_cpu_math_library_num_threads(maths_threads())
     if options.use_mkldnn:
         config.enable_mkldnn()
     elif hasattr(config, "disable_mkldnn"):  # Paddle 3 begins with it, Paddle 2.6 without
@@ -146,19 +110,6 @@ def _config(program: Path, parameters: Path, options: PredictorOptions) -> infer
     if options.precision == "bf16":
         config.enable_mkldnn_bfloat16()
     return config
-
-
-@contextlib.contextmanager
-def _quiet_console() -> Iterator[None]:
-    """Nothing that C++ writes on stderr is seen: Paddle 2.6 reports each pass of bfloat16."""
-    kept = os.dup(2)
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 def write_program(
@@ -198,9 +149,3 @@ def write_program(
         description.block(0)._rename_var(fetched.encode(), output_name.encode())
         program.write_bytes(description.serialize_to_string())
     return program
-
-
-def program_of(prefix: Path) -> Path:
-    """The program that stands beside `prefix.pdiparams`; the newer format where both do."""
-    newer, older = map(Path, map(str(prefix).__add__, PROGRAM_ENDINGS))
-    return older if older.is_file() and not newer.is_file() else newer

@@ -1,27 +1,37 @@
-"""Ranks and what they exchange; one process is a world of size 1, on the same path."""
+"""Ranks and what they exchange; one process is a world of size 1, on the same path.
+
+A process that has not imported Paddle, which connects ranks, is alone.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import paddle
-import paddle.distributed as dist
+
+if TYPE_CHECKING:
+    import paddle
 
 HEARTBEAT_SECONDS = 5.0
 """How often a rank that keeps the others waiting tells them that it is there."""
 
 
+def _exchange() -> Any:
+    """Paddle's exchange between ranks, or None where it was not imported."""
+    return sys.modules.get("paddle.distributed")
+
+
 def rank() -> int:
     """This process's place in the world, from 0."""
-    return dist.get_rank()
+    return _exchange().get_rank() if _exchange() else 0
 
 
 def world_size() -> int:
     """How many processes run together."""
-    return dist.get_world_size()
+    return _exchange().get_world_size() if _exchange() else 1
 
 
 def is_main_process() -> bool:
@@ -32,11 +42,13 @@ def is_main_process() -> bool:
 def barrier() -> None:
     """Waits until every rank is here."""
     if world_size() > 1:
-        dist.barrier()
+        _exchange().barrier()
 
 
 def synchronized(network: paddle.nn.Layer) -> paddle.nn.Layer:
     """A network whose weights are now rank 0's and whose gradients will be means over ranks."""
+    import paddle
+
     return paddle.DataParallel(network) if world_size() > 1 else network
 
 
@@ -47,14 +59,20 @@ def gather(rows: paddle.Tensor) -> paddle.Tensor:
     """
     if world_size() == 1:
         return rows
+    import paddle
+
     parts: list[paddle.Tensor] = []
-    dist.all_gather(parts, rows)
+    paddle.distributed.all_gather(parts, rows)
     return paddle.concat(parts)
 
 
 def gather_array(array: np.ndarray) -> np.ndarray:
     """`gather` for a NumPy array."""
-    return array if world_size() == 1 else gather(paddle.to_tensor(array)).numpy()
+    if world_size() == 1:
+        return array
+    import paddle
+
+    return gather(paddle.to_tensor(array)).numpy()
 
 
 def gather_objects(value: Any) -> list[Any]:
@@ -62,7 +80,7 @@ def gather_objects(value: Any) -> list[Any]:
     if world_size() == 1:
         return [value]
     values: list[Any] = []
-    dist.all_gather_object(values, value)
+    _exchange().all_gather_object(values, value)
     return values
 
 
@@ -109,5 +127,5 @@ class ProcessGroup:
         if world_size() == 1:
             return value
         value = value.clone()
-        dist.all_reduce(value)
+        _exchange().all_reduce(value)
         return value

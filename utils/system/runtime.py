@@ -20,10 +20,10 @@ _TF32 = "NVIDIA_TF32_OVERRIDE"
 """NVIDIA's libraries read it at their start; at 0 they never use TensorFloat-32."""
 
 
-def setup_paddle(
+def setup_environment(
     cpu_threads: int = 0, tf32: bool = False, device: str = "auto", alone: bool = True
 ) -> None:
-    """Imports Paddle with its CPU maths set up; call it before anything else imports Paddle.
+    """Sets what is read of the environment when computing starts; `setup_paddle` begins with it.
 
     Paddle reads these settings once: it uses 1 thread unless OMP_NUM_THREADS is set, and the MKL
     it ships takes AMD processors for old ones unless MKL_DEBUG_CPU_TYPE says otherwise.
@@ -57,13 +57,23 @@ def setup_paddle(
     os.environ.setdefault("KMP_BLOCKTIME", "0")
     if device == "cpu" or not any(metadata.distributions(name="paddlepaddle-gpu")):
         os.environ.setdefault("GLOG_minloglevel", "2")
-    # For processes that this one starts; here the block below is silent. A rank that ends at once
+    # For processes that this one starts; `setup_paddle` itself is silent. A rank that ends at once
     # leaves its semaphores to Python's tracker, which removes them and says so.
     os.environ.setdefault(
         "PYTHONWARNINGS",
         "ignore::UserWarning:paddle.utils.cpp_extension.extension_utils,"
         "ignore:resource_tracker:UserWarning:multiprocessing.resource_tracker",
     )
+
+
+def setup_paddle(
+    cpu_threads: int = 0, tf32: bool = False, device: str = "auto", alone: bool = True
+) -> None:
+    """Imports Paddle with its CPU maths set up; call it before anything else imports Paddle.
+
+    The arguments are those of `setup_environment`.
+    """
+    setup_environment(cpu_threads, tf32, device, alone)
     # Paddle warns at import of thread counts other than 1 and of a missing ccache; both are meant.
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -75,6 +85,11 @@ def setup_paddle(
                 "or requirements-cpu.txt"
             ) from error
     keep_sigterm()
+
+
+def maths_threads() -> int:
+    """Threads for CPU maths, as `setup_environment` has set them."""
+    return int(os.environ.get("OMP_NUM_THREADS", 1))
 
 
 def share_cores(processes: int = 0) -> None:

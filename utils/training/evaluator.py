@@ -18,8 +18,9 @@ from utils.config import FULL_METHOD, Config
 from utils.datasets import Split, positions_in_database
 from utils.datasets.loader import BadImageReport
 from utils.engine import StopFlag
+from utils.inference.backends import build_backend
 from utils.inference.database import image_keys, record_of
-from utils.inference.encoder import Encoded, Encoder, build_backend
+from utils.inference.encoder import Encoded, Encoder
 from utils.lr_scheduler import continuation_scale
 from utils.metrics import (
     RetrievalMetrics,
