@@ -16,7 +16,8 @@ from small_training import arguments_of, train_small
 
 from utils.codes import pack_codes
 from utils.config import TRAIN_COMMAND, parse_config
-from utils.inference.encoder import Encoder, build_backend
+from utils.inference.backends import build_backend
+from utils.inference.encoder import Encoder
 from utils.metrics import mean_average_precision_of_values
 from utils.system.errors import UserError
 

@@ -61,9 +61,8 @@ def read_runs(folder: Path, dataset: str, names: str = "metrics_*.json") -> list
             run = json.loads(file.read())
             values = operator.itemgetter(*DRAWN)(run)
         if run["dataset"] == dataset:
-            runs.append(
-                {**dict(zip(DRAWN, values)), "name": run.get("name", run.get("variant", "HashNet"))}
-            )
+            variant = run.get("variant", "HashNet")
+            runs.append({**dict(zip(DRAWN, values)), "variant": variant})
     return sorted(runs, key=operator.itemgetter("bit"))
 
 
