@@ -26,7 +26,7 @@ _OTHER_SETTINGS = (
     *("epoch", "data_path", "list_path", "allow_outside", "num_workers", "cache_dir", "device"),
     *("nprocs", "cpu_threads", "encoder", "debug_steps", "save_minutes", "save_epoch"),
     *("output_dir", "log_path", "resume", "force_resume", "last_epoch", "eval", "eval_first"),
-    "continuous",
+    *("continuous", "curves"),
 )
 """Settings of the machine, and of where a run begins and ends; the others are its recipe."""
 _OF_A_PROTOCOL = ("topK", "exclude_self", "transform", "precision", "ties")
