@@ -32,8 +32,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scripts.runs import ComparedRun
 from scripts.tables import markdown_table
 from utils.config.parser import Parser
+from utils.metrics.plots import draw_training, new_figure, save_figure
 from utils.system.errors import UserError, run_command
-from utils.system.files import atomic_write, write_json, write_text
+from utils.system.files import write_json, write_text
 from utils.training.published import read_published
 
 FILES = re.compile(r"(weights|test/metrics|train/metrics)_(\d{1,3})\.jsonl?$")
@@ -181,13 +182,13 @@ def draw(table: Table, output: Path, number: int) -> list[str]:
 
     Raises a `UserError` where matplotlib is missing.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise UserError("the figures need matplotlib: pip install matplotlib") from error
-    names, kinds = [], {"epochs": (2, _draw_epochs), "bits": (1, _draw_bits)}
-    for name, (panels, fill) in {**kinds, "curves": (3, _draw_curves)}.items():
-        figure = Figure(figsize=(2.5 + 4.5 * panels, 4.2), layout="constrained")
+    names = [f"report_{name}_{number}.png" for name in ("epochs", "bits", "curves")]
+    of_epochs = {}
+    for (line, bit), cell in table.cells.items():
+        of_epochs.update({f"{line}, {bit} bits, seed {run.seed}": run.epochs for run in cell})
+    draw_training(of_epochs, output / names[0])
+    for name, panels, fill in ((names[1], 1, _draw_bits), (names[2], 3, _draw_curves)):
+        figure = new_figure(2.5 + 4.5 * panels, 4.2)
         figure.suptitle(table.title)
         axes = figure.subplots(1, panels, squeeze=False)[0]
         fill(table, *axes)
@@ -197,9 +198,7 @@ def draw(table: Table, output: Path, number: int) -> list[str]:
             handles, labels = each.get_legend_handles_labels()
             legend.update(zip(labels, handles))  # of several seeds one
         figure.legend(legend.values(), legend.keys(), loc="outside right upper", fontsize="small")
-        names.append(f"report_{name}_{number}.png")
-        with atomic_write(output / names[-1]) as temporary:
-            figure.savefig(temporary, dpi=120)
+        save_figure(figure, output / name)
     return names
 
 
@@ -210,23 +209,6 @@ def _styled(table: Table) -> Iterator[tuple[ComparedRun, dict[str, Any]]]:
         colour = f"C{table.bits.index(bit) % 10}"
         for run in cell:
             yield run, {"ls": dash, "color": colour, "label": f"{line}, {bit} bits"}
-
-
-def _draw_epochs(table: Table, loss: Any, score: Any) -> None:
-    for run, style in _styled(table):
-        for axes, part in ((loss, "loss"), (score, "map")):
-            known = [(e, getattr(f, part)) for e, f in published_of(run).items()]
-            known = [each for each in known if each[1] is not None]
-            behind = {"color": style["color"], "alpha": 0.2, "lw": 4}
-            if known:
-                axes.plot(*zip(*known), label=f"published, {run.bit} bits", **behind)
-            ours = [(each["epoch"], each[part]) for each in run.epochs if part in each]
-            if ours:
-                axes.plot(*zip(*ours), marker="." if part == "map" else "", lw=1, **style)
-    for axes in (loss, score):
-        axes.xaxis.get_major_locator().set_params(integer=True)
-    loss.set(xlabel="epoch", ylabel="mean loss", title="training loss")
-    score.set(xlabel="epoch", ylabel="MAP", title="MAP in training")
 
 
 def _draw_bits(table: Table, axes: Any, metric: str = "map") -> None:

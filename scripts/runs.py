@@ -10,7 +10,7 @@ from typing import Any
 from utils.config import FULL_METHOD, Config
 from utils.datasets.info import DatasetInfo, read_dataset_info, read_yaml_mapping
 from utils.datasets.transforms import build_transform
-from utils.metrics.plots import MAX_METRICS
+from utils.metrics.plots import MAX_METRICS, read_epochs
 from utils.system.errors import UserError, short_repr
 from utils.system.files import OutputPaths, open_untrusted
 from utils.system.state_files import read_record
@@ -34,7 +34,6 @@ _OF_A_TABLE = ("bit", "seed", "dataset", *FULL_METHOD, *_OF_A_PROTOCOL)
 """Settings of a recipe that have a place of their own in a table."""
 UNKNOWN = "unknown"
 _NUMBER = (int, float)
-_OF_AN_EPOCH = ("loss", "map", "chance", "seconds", "evaluation_seconds", "saving_seconds")
 _OF_WEIGHTS = {"settings": dict, "weights_sha256": str, "epoch": int, "map": _NUMBER}
 _OF_AN_EVALUATION = {"dataset": str, "map": _NUMBER, "chance": _NUMBER, "protocol": dict}
 
@@ -62,7 +61,7 @@ class SavedRun:
     def look(self) -> None:
         """Reads the files again."""
         paths = self.paths
-        self.epochs = _read_epochs(paths.epochs)
+        self.epochs = read_epochs(paths.epochs) if paths.epochs.is_file() else []
         self.epoch = self.epochs[-1]["epoch"] if self.epochs else 0
         self.weights = _read_json(paths.weights_record, "a record of weights", _OF_WEIGHTS)
         metrics = _read_json(paths.metrics, "an evaluation's metrics", _OF_AN_EVALUATION)
@@ -170,20 +169,6 @@ def _read_json(path: Path, expected: str, kinds: dict[str, Any]) -> dict[str, An
         content = json.loads(file.read())
         _check(content, kinds)
         return content
-
-
-def _read_epochs(path: Path) -> list[dict[str, Any]]:
-    epochs: list[dict[str, Any]] = []
-    if path.is_file():
-        with open_untrusted(path, "a training's metrics", MAX_METRICS) as file:
-            for line in file.read().splitlines():
-                epoch = json.loads(line)
-                _check(epoch, {"epoch": int})
-                _check(epoch, {name: _NUMBER for name in _OF_AN_EPOCH if name in epoch})
-                while epochs and epochs[-1]["epoch"] >= epoch["epoch"]:  # it was begun again
-                    epochs.pop()
-                epochs.append(epoch)
-    return epochs
 
 
 def _check(content: Any, kinds: dict[str, Any]) -> None:

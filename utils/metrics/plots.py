@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from utils.system.errors import UserError
+from utils.system.errors import UserError, short_repr
 from utils.system.files import atomic_write, open_untrusted, set_aside, write_json
 
 _log = logging.getLogger(__name__)
 DRAWN = ("dataset", "bit", "topk", "map", "precision_within_radius_2", "by_rank", "at_n")
 """What the figure takes of an evaluation's metrics."""
+OF_AN_EPOCH = ("loss", "map", "chance", "seconds", "evaluation_seconds", "saving_seconds")
+"""Numbers of a training's epoch, where it has them."""
 MAX_METRICS = 1 << 26
 """Bytes of a metrics file, at most."""
 
@@ -71,7 +73,7 @@ def draw_curves(runs: Sequence[dict], path: Path) -> None:
 
     Raises a `UserError` where matplotlib is not installed, or the PNG file cannot be written.
     """
-    figure = _figure(14, 4.2)
+    figure = new_figure(14, 4.2)
     figure.suptitle(f"{runs[0]['variant']} on {runs[0]['dataset']}")
     ball, recall, first_n = figure.subplots(1, 3)
     bits = list(map(operator.itemgetter("bit"), runs))
@@ -88,28 +90,25 @@ def draw_curves(runs: Sequence[dict], path: Path) -> None:
         axes.set_ylim(0, 1)
         axes.grid(alpha=0.3)
     recall.legend()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def read_epochs(path: Path) -> list[dict]:
-    """The lines of a folder's newest training in its `metrics_{bit}.jsonl`, in order of epochs.
+    """The lines of a training's `metrics_{bit}.jsonl`, epochs rising; what was begun again counts.
 
-    Each training adds its lines at the end: where the epochs do not rise, another one begins
-    (`--eval-first`, a line without a loss, may repeat one). Raises a `UserError` for a file that is
-    not what a training writes.
+    Raises a `UserError` for a file that is not what a training writes.
     """
-    newest: list[dict] = []
+    rows: list[dict] = []
     with open_untrusted(path, "a training's metrics, a line an epoch", MAX_METRICS) as file:
         for line in file.read().rpartition(b"\n")[0].splitlines():
             row = json.loads(line)
-            if not all(isinstance(row.get(key, 0), (int, float)) for key in ("loss", "map")):
-                raise ValueError(f"loss or MAP is no number: {row}")
-            last = newest[-1] if newest else row
-            both = "loss" in row and "loss" in last
-            if row["epoch"] < last["epoch"] or (both and row["epoch"] == last["epoch"]):
-                newest = []
-            newest.append(row)
-    return newest
+            wrong = [key for key in OF_AN_EPOCH if type(row.get(key, 0)) not in (int, float)]
+            if wrong or type(row["epoch"]) is not int:
+                raise ValueError(f"{[*wrong, 'epoch'][0]} is no number: {short_repr(row)}")
+            while rows and rows[-1]["epoch"] >= row["epoch"]:
+                rows.pop()
+            rows.append(row)
+    return rows
 
 
 def draw_training(runs: Mapping[str, Sequence[dict]], path: Path) -> None:
@@ -123,7 +122,7 @@ def draw_training(runs: Mapping[str, Sequence[dict]], path: Path) -> None:
     Raises:
         UserError: matplotlib is not installed, or the file cannot be written.
     """
-    figure = _figure(10, 4.2)
+    figure = new_figure(10, 4.2)
     for axes, key in zip(figure.subplots(1, 2), ("loss", "map")):
         published = {tuple(_points(rows, f"published_{key}")) for rows in runs.values()} - {()}
         for points in sorted(published):
@@ -134,15 +133,16 @@ def draw_training(runs: Mapping[str, Sequence[dict]], path: Path) -> None:
         axes.set(xlabel="epoch", title={"loss": "mean loss", "map": "MAP"}[key])
         axes.grid(alpha=0.3)
         if axes.has_data():
-            axes.legend()
-    _save(figure, path)
+            axes.legend(fontsize="small")
+    save_figure(figure, path)
 
 
 def _points(rows: Sequence[dict], key: str) -> list[tuple[int, float]]:
     return [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
+    """A matplotlib figure, in inches; raises a `UserError` where matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
@@ -150,6 +150,7 @@ def _figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
+    """Writes a figure as PNG; raises a `UserError` where it cannot be written."""
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120)
