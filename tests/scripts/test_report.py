@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from unittest import mock
 
 import pytest
 from helpers import REPOSITORY, fail, succeed
@@ -43,8 +42,9 @@ def add_run(folder, score, bit=16, seed=0, evaluated=True, protocol=(), settings
 
 
 def report_of(folder, *more, figures=False):
-    hidden = {} if figures else {"matplotlib.figure": None}  # drawing takes its time
-    with mock.patch.dict(sys.modules, hidden):
+    with pytest.MonkeyPatch.context() as patch:
+        if not figures:  # drawing takes its time
+            patch.setitem(sys.modules, "matplotlib.figure", None)
         text = make_report(find_runs([folder]), folder / "out", more)
     return text, json.loads((folder / "out/report.json").read_text())
 
