@@ -19,15 +19,16 @@ def main() -> int:
     setup_paddle(config.cpu_threads)
     import paddle  # what imports Paddle comes after its start
 
-    from models import HashNet
+    from models.hashnet import load_network
     from utils.inference.export import Record, write_exported
     from utils.system.logger import log_to_console
+    from utils.system.state_files import setting_of
 
     log_to_console(json=False)
-    network = HashNet(config.bit)
-    weights = network.load_weights(config.weights)
+    network, weights, made = load_network(config.weights, config.bit, config.backbone)
     names = ("bit", "input", "output", "resize_size", "crop_size", "fast_decode")
     settings = {name: getattr(config, name) for name in names}
+    settings["data_set"] = setting_of(made, "data", "data set") or ""
     record = Record(**settings, resize=config.info.resize, paddle=paddle.__version__, **weights)
     for path in write_exported(network, record, config.save_inference_dir, config.format):
         print(f"----- Save exported model: {path}")

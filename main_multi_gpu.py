@@ -22,7 +22,8 @@ def main() -> int:
     if not (config.eval or config.pretrained or config.resume):
         from models.pretrained import fetch_backbone
 
-        fetch_backbone(config.backbone_weights)  # Paddle starts the ranks without proxies
+        # Paddle starts the ranks without proxies.
+        fetch_backbone(config.backbone_weights, config.backbone)
     if config.eval:
         from utils.training.evaluator import evaluate as run
     else:

@@ -19,7 +19,7 @@ def main() -> int:
 
     config = parse_config(PREDICT_COMMAND)
     setup_paddle(config.cpu_threads, config.tf32, config.device)
-    from models import HashNet  # what imports Paddle comes after its start
+    from models.hashnet import load_network  # what imports Paddle comes after its start
     from utils.inference.backends import build_backend
     from utils.inference.encoder import Encoder
     from utils.search import open_queries, run_search
@@ -28,8 +28,8 @@ def main() -> int:
     log_to_console(config.json)
     queries = open_queries(config)
     choose_device(config.device)
-    network = HashNet(config.bit)
-    weights = network.load_weights(config.weights, config.info.name)
+    name = config.info.name
+    network, weights, _ = load_network(config.weights, config.bit, config.backbone, name)
     backend = build_backend(network, config.crop_size, config.encoder, config.precision)
     transform = config.transform()
     options = config.loader_options(transform)

@@ -1,5 +1,28 @@
-"""The network: AlexNet features and the hash head, and where their first weights come from."""
+"""The networks, by their backbone: settings know the names without Paddle, classes come later."""
 
-from models.hashnet import HashNet
+from __future__ import annotations
 
-__all__ = ["HashNet"]
+import importlib
+from typing import Any
+
+from utils.system.errors import UserError, short_repr
+
+NETWORKS = {"alexnet": "models.hashnet.HashNet", "resnet18": "models.resnet18.ResNet18HashNet"}
+"""What `--backbone` takes → the class of the network."""
+DEFAULT_BACKBONE = "alexnet"
+
+
+def build_network(backbone: str, bit: int) -> Any:
+    """A `models.hashnet.HashingNetwork` with new weights, which follow `paddle.seed`."""
+    if backbone not in NETWORKS:
+        raise UserError(f"unknown backbone {short_repr(backbone)}; known: {', '.join(NETWORKS)}")
+    module, _, name = NETWORKS[backbone].rpartition(".")
+    return getattr(importlib.import_module(module), name)(bit)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "HashNet":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from models.hashnet import HashNet
+
+    return HashNet

@@ -1,36 +1,83 @@
-"""HashNet: AlexNet with a hash layer (Cao et al., ICCV 2017, section 3)."""
+"""HashNet (Cao et al., ICCV 2017, section 3): what its networks share, and the paper's own."""
 
 from __future__ import annotations
 
 import logging
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import paddle
 from paddle import nn
 
-from models.alexnet import FEATURE_SIZE, convolutional_features, hidden_layers, pool_to_vector
+from models import DEFAULT_BACKBONE, alexnet, build_network
 from utils.system.errors import UserError
 from utils.system.state_files import (
     TRAINING,
     WEIGHTS,
     assign_strictly,
-    data_set_of,
     find_state,
     read_state,
     read_training_state,
     read_weights_record,
+    setting_of,
+    warn_of_other_data,
 )
 
 _log = logging.getLogger(__name__)
+# Paddle's batch norm says at its first step what it always does.
+warnings.filterwarnings("ignore", "When training, we now always track", UserWarning)
 
 
-class HashNet(nn.Layer):
-    """Images → z, one real number a bit.
+class HashingNetwork(nn.Layer):
+    """Images [n, 3, h, w] float32, normalized → z [n, bit] float32, one real number a bit.
 
     The binary code is sign(z); training sees tanh(βz) instead (paper, equation 6), which the
     loss applies, so that the network itself does not change while β grows.
+
+    Attributes:
+        BACKBONE: its name in `models.NETWORKS`, and of Paddle's own in `paddle.vision.models`.
+        HASH_LAYER: how the names of the hash layer begin; it is the last layer that is made.
+        bit: length of the codes.
+    """
+
+    BACKBONE: str
+    HASH_LAYER: str
+
+    def __init__(self, bit: int):
+        super().__init__()
+        self.bit = bit
+
+    def hash_parameters(self) -> list[paddle.Tensor]:
+        """Weight [features, bit] and bias [bit] of the hash layer, which learn 10 times faster."""
+        return self.parameters()[-2:]
+
+    def backbone_parameters(self) -> list[paddle.Tensor]:
+        """All parameters but the hash layer's."""
+        return self.parameters()[:-2]
+
+    def initialize(self, images: paddle.Tensor) -> str:
+        """Draws first weights for training images, [n, 3, h, w]; returns how, for the log."""
+        return "as Paddle draws them"
+
+    def load_weights(self, prefix: str | os.PathLike, dataset: str | None = None) -> dict[str, str]:
+        """Sets trained weights, strictly, and returns their fingerprint; see `load_network`."""
+        return load_network(prefix, self.bit, dataset=dataset, network=self)[1]
+
+    def set_weights(self, state: dict[str, Any], path: Path) -> None:
+        """Sets weights that were read from a file, strictly; see `load_network`."""
+        bias = state.get(f"{self.HASH_LAYER}bias")
+        found = getattr(bias, "size", self.bit)
+        if found != self.bit:
+            raise UserError(f"{path}: weights for {found} bits, --bit {self.bit} was asked for")
+        if not state.keys() & self.state_dict().keys():
+            raise UserError(f"{path}: not weights of {self.BACKBONE}; --backbone names another")
+        assign_strictly(self, state, str(path))
+
+
+class HashNet(HashingNetwork):
+    """The paper's network: AlexNet with a hash layer.
 
     Parameters are named `features.{0,3,6,8,10}.{weight,bias}` and
     `classifier_plus.{1,4,6}.{weight,bias}`; the last of them is the hash layer.
@@ -40,75 +87,84 @@ class HashNet(nn.Layer):
         dropout: probability of dropping an input of fc6 and of fc7 in training.
     """
 
+    BACKBONE, HASH_LAYER = "alexnet", "classifier_plus.6."
+
     def __init__(self, bit: int, dropout: float = 0.5):
-        super().__init__()
-        self.bit = bit
+        super().__init__(bit)
         # Paddle names optimizer states after the parameters' internal names; the guard makes them
         # the same in every process, whatever networks were built before.
         with paddle.utils.unique_name.guard():
-            self.features = convolutional_features()
-            hash_layer = nn.Linear(
-                FEATURE_SIZE,
-                bit,
-                weight_attr=paddle.ParamAttr(initializer=nn.initializer.Normal(0.0, 0.01)),
-                bias_attr=paddle.ParamAttr(initializer=nn.initializer.Constant(0.0)),
-            )
-            self.classifier_plus = nn.Sequential(*hidden_layers(dropout), hash_layer)
+            self.features = alexnet.convolutional_features()
+            hash_layer = build_hash_layer(alexnet.FEATURE_SIZE, bit)
+            self.classifier_plus = nn.Sequential(*alexnet.hidden_layers(dropout), hash_layer)
 
     def forward(self, images: paddle.Tensor) -> paddle.Tensor:
-        """Computes z, before tanh and before sign.
+        """Computes z, before tanh and before sign."""
+        return self.classifier_plus(alexnet.pool_to_vector(self.features(images)))
 
-        Args:
-            images: [n, 3, h, w] float32, normalized (see `models.layers.Normalize`).
+    def initialize(self, images: paddle.Tensor) -> str:
+        """Fits random weights to images: plain ones do not learn (`models.initialization`)."""
+        from models.initialization import initialize_from_data
 
-        Returns:
-            z: [n, bit] float32.
-        """
-        return self.classifier_plus(pool_to_vector(self.features(images)))
+        initialize_from_data(self, images)
+        return f"normalized on {len(images)} training images"
 
-    def hash_parameters(self) -> list[paddle.Tensor]:
-        """Weight [4096, bit] and bias [bit] of the hash layer, which learn 10 times faster."""
-        return list(self.classifier_plus[-1].parameters())
+    @staticmethod
+    def backbone_state(state: dict[str, Any]) -> dict[str, Any]:
+        """Names of Paddle's AlexNet, or torchvision's → the network's; no class layer."""
+        return alexnet.from_paddle(state) or alexnet.from_classifier_names(state)
 
-    def backbone_parameters(self) -> list[paddle.Tensor]:
-        """All parameters but the hash layer's."""
-        return self.parameters()[:-2]
 
-    def load_weights(self, prefix: str | os.PathLike, dataset: str | None = None) -> dict[str, str]:
-        """Sets trained weights, strictly.
+def build_hash_layer(features: int, bit: int) -> nn.Linear:
+    """The layer [n, features] → z [n, bit]: weight N(0, 0.01), bias 0."""
+    return nn.Linear(
+        features,
+        bit,
+        weight_attr=paddle.ParamAttr(initializer=nn.initializer.Normal(0.0, 0.01)),
+        bias_attr=paddle.ParamAttr(initializer=nn.initializer.Constant(0.0)),
+    )
 
-        Args:
-            prefix: such as `output/weights_64` (best weights) or `output/last_64` (a training
-                state), with or without its ending.
-            dataset: what they will be used on: a warning tells where they are of another one.
 
-        Returns:
-            The weights' fingerprint: the file's name and its SHA-256, as it was read.
+def load_network(
+    prefix: str | os.PathLike,
+    bit: int,
+    backbone: str | None = None,
+    dataset: str | None = None,
+    network: HashingNetwork | None = None,
+) -> tuple[HashingNetwork, dict[str, str], dict[str, Any]]:
+    """Builds the network that trained weights are of, and sets them, strictly.
 
-        Raises:
-            UserError: the file is missing or broken, or is for another network or other bits.
-        """
-        path = find_state(prefix, WEIGHTS, TRAINING)
-        newest = path.with_name(f"last_{self.bit}{TRAINING}")
-        if not os.path.isfile(path) and newest.is_file():
-            raise UserError(f"{path}: missing; but a state is there: --pretrained {newest}")
-        if path.suffix == TRAINING:
-            parts, record, sha256 = read_training_state(path)
-            state = parts.get("network", {})
-        else:
-            state, sha256 = read_state(path, "a file of trained weights")
-            record = read_weights_record(path, sha256)
-        self.set_weights(state, path)
-        trained_on = data_set_of(record)
-        if dataset and trained_on not in (dataset, None):
-            _log.warning(f"{path}: weights of the data set {trained_on}, used here on {dataset}")
-        _log.info(f"----- Pretrained: Load model state from {path}")
-        return {"weights": path.name, "weights_sha256": sha256}
+    Args:
+        prefix: such as `output/weights_64` (best weights) or `output/last_64` (a training
+            state), with or without its ending.
+        backbone: None: what was recorded with the weights, else AlexNet.
+        dataset: what they will be used on: a warning tells where they are of another one.
+        network: takes the weights, instead of a new one.
 
-    def set_weights(self, state: dict[str, Any], path: Path) -> None:
-        """Sets weights that were read from a file, strictly; see `load_weights`."""
-        bias = state.get("classifier_plus.6.bias")
-        found = getattr(bias, "size", self.bit)
-        if found != self.bit:
-            raise UserError(f"{path}: weights for {found} bits, --bit {self.bit} was asked for")
-        assign_strictly(self, state, str(path))
+    Returns:
+        The network; the weights' fingerprint: the file's name and its SHA-256, as it was read; and
+        what their training has recorded, where it has.
+
+    Raises:
+        UserError: the file is missing or broken, or is for another network or other bits.
+    """
+    path = find_state(prefix, WEIGHTS, TRAINING)
+    newest = path.with_name(f"last_{bit}{TRAINING}")
+    if not os.path.isfile(path) and newest.is_file():
+        raise UserError(f"{path}: missing; but a state is there: --pretrained {newest}")
+    if path.suffix == TRAINING:
+        parts, record, sha256 = read_training_state(path)
+        state = parts.get("network", {})
+    else:
+        state, sha256 = read_state(path, "a file of trained weights")
+        record = read_weights_record(path, sha256)
+    recorded = setting_of(record, "backbone")
+    network = network or build_network(backbone or recorded or DEFAULT_BACKBONE, bit)
+    if recorded not in (network.BACKBONE, None):
+        raise UserError(
+            f"{path}: weights of {recorded}, not of {network.BACKBONE}; --backbone {recorded}"
+        )
+    network.set_weights(state, path)
+    warn_of_other_data(path, setting_of(record, "data", "data set"), dataset)
+    _log.info(f"----- Pretrained: Load model state from {path}")
+    return network, {"weights": path.name, "weights_sha256": sha256}, record

@@ -125,12 +125,13 @@ def main() -> None:
     import paddle
 
     from models import HashNet
-    from models.pretrained import HASH_LAYER, from_classifier_names, from_torchvision
+    from models.alexnet import from_classifier_names
+    from models.pretrained import from_torchvision
     from utils.system.state_files import assign_strictly
 
     state = from_torchvision(read_torch_weights(arguments.source))
     source, fits = str(arguments.source), from_classifier_names(state)
-    assign_strictly(HashNet(bit=16), fits, source, partial=(HASH_LAYER,))
+    assign_strictly(HashNet(bit=16), fits, source, partial=(HashNet.HASH_LAYER,))
     with atomic_write(arguments.output) as temporary:
         paddle.save(state, str(temporary))
     print(f"{len(state)} arrays of {arguments.source} written to {arguments.output}")

@@ -15,6 +15,7 @@ from unittest import mock
 import numpy as np
 from PIL import Image
 
+import models
 from utils.config import TRAIN_COMMAND, TRAIN_MULTI_COMMAND, Config, parse_config
 from utils.system import runtime
 from utils.system.errors import run_command
@@ -44,12 +45,10 @@ def main() -> int:
 
 def run_small(config: Config) -> int:
     """`utils.training`'s `train` or `evaluate`, with the small network."""
-    from small_network import SmallHashNet
-
     from utils.training import evaluator, trainer
 
     run = evaluator.evaluate if config.eval else trainer.train
-    with mock.patch.object(sys.modules[run.__module__], "HashNet", SmallHashNet):
+    with mock.patch.dict(models.NETWORKS, alexnet="small_network.SmallHashNet"):
         return run(config)
 
 

@@ -58,7 +58,7 @@ class EpochResult:
 
 
 def train_one_epoch(
-    network: Callable[[paddle.Tensor], paddle.Tensor],
+    network: paddle.nn.Layer,
     criterion: Callable[..., paddle.Tensor],
     optimizer: paddle.optimizer.Optimizer,
     batches: BatchLoader,
@@ -144,7 +144,7 @@ def on_device(
 
 
 def _take_step(
-    network: Callable[[paddle.Tensor], paddle.Tensor],
+    network: paddle.nn.Layer,
     criterion: Callable[..., paddle.Tensor],
     optimizer: paddle.optimizer.Optimizer,
     batch: list[paddle.Tensor],
@@ -159,6 +159,7 @@ def _take_step(
     with paddle.utils.unique_name.guard():
         optimizer.step()
     optimizer.clear_grad()
+    distributed.average_statistics(network)
     return loss.detach()
 
 

@@ -24,6 +24,7 @@ def main() -> int:
     from utils.search import open_queries, run_search
     from utils.system.logger import log_to_console
     from utils.system.runtime import choose_device, setup_environment, setup_paddle
+    from utils.system.state_files import warn_of_other_data
 
     config = parse_config(INFER_COMMAND)
     model, device = (config.model_dir, config.bit), "gpu" if config.use_gpu else "cpu"
@@ -44,6 +45,7 @@ def main() -> int:
         options.check()
         choose_device(device)  # before anything computes
     backend, record = load_exported(*model, options, config.backend)
+    warn_of_other_data(program, record.data_set, config.info.name)
     transform = record.transform()
     loading = config.loader_options(transform)
     encoder = Encoder(backend, transform, config.batch_size, loading, record.fingerprint())

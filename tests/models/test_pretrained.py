@@ -140,9 +140,9 @@ def test_paddle_s_weights_are_fetched_before_ranks_start_and_nothing_else_is(mon
         paddle.vision.models, "alexnet", lambda pretrained: asked.append(pretrained) or alexnet
     )
     for source in ("none", "a_file.pdparams"):
-        pretrained.fetch_backbone(source)
+        pretrained.fetch_backbone(source, "alexnet")
     assert not asked
-    pretrained.fetch_backbone("paddle")
+    pretrained.fetch_backbone("paddle", "alexnet")
     assert asked == [True]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from models import NETWORKS
 from utils.datasets import Split, open_splits
 from utils.datasets.cache import cache_folder
 from utils.datasets.info import DatasetInfo
@@ -76,6 +77,13 @@ class Config:
     """
 
     model: str = network("HashNet", "the network", WITH_WEIGHTS, choices=("HashNet",))
+    backbone: str | None = network(
+        None,
+        "what is below the hash layer (default: what the trained weights are of, else alexnet)",
+        WITH_WEIGHTS,
+        kind=str,
+        choices=tuple(NETWORKS),
+    )
     bit: int = network(16, "length of the codes, from 1 to 512", EVERY)
     pretrained: str | None = network(
         None,
@@ -86,8 +94,8 @@ class Config:
     )
     backbone_weights: str = network(
         "models/AlexNet_pretrained.pdparams",
-        "ImageNet weights a new training begins with: a file, 'paddle' (Paddle's own AlexNet, "
-        "downloaded by Paddle) or 'none' (random weights)",
+        "ImageNet weights a new training begins with: a file, 'paddle' (Paddle's own of the "
+        "backbone, downloaded by Paddle) or 'none' (random weights)",
     )
     resume: str | None = network(
         None, "continue a training: its state, output/last_64; or published weights", kind=str

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from models import DEFAULT_BACKBONE
 from utils.codes import check_bit
 from utils.config.options import EXPORT, INFER, PREDICT, TRAIN, TRAIN_MULTI, Config, Option
 from utils.datasets.info import (
@@ -188,6 +189,8 @@ def parse_config(command: Command, arguments: Sequence[str] | None = None) -> Co
         chosen = {**_saved_settings(chosen, command), **chosen}
     info = read_dataset_info(chosen.get("dataset", Config.dataset))
     config = replace(Config(bit=command.bit), info=info, **{**_data_settings(info), **chosen})
+    if command.name in (TRAIN, TRAIN_MULTI) and not (config.eval or config.backbone):
+        config = replace(config, backbone=DEFAULT_BACKBONE)
     _check(config)
     return replace(config, paths=OutputPaths(config.output_dir, config.bit, config.log_path))
 

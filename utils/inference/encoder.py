@@ -59,7 +59,7 @@ class Encoder:
         transform: of queries and database, RGB image → [h, w, 3] uint8.
         batch_size: images at a time.
         options: how images are loaded.
-        weights: their fingerprint (`HashNet.load_weights`), for the provenance of codes.
+        weights: their fingerprint (`models.hashnet.load_network`), for the provenance of codes.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ from utils.system.files import sha256_of_file, write_text
 from utils.system.runtime import precision_on
 
 if TYPE_CHECKING:
-    from models import HashNet
+    from models.hashnet import HashingNetwork
 
 _CHOICES = (("float", "uint8"), ("z", "codes"), RESIZES)
 """Of a record's input, output and resize."""
@@ -54,6 +54,7 @@ class Record:
         resize: like the two sizes, as for `utils.datasets.transforms.build_transform`.
         weights: name of the weights' file; then its hash.
         paddle: version that has exported it.
+        data_set: what the weights were trained on; empty where that is not known.
     """
 
     bit: int
@@ -66,6 +67,7 @@ class Record:
     weights: str
     weights_sha256: str
     paddle: str
+    data_set: str = ""
 
     def transform(self) -> Transform:
         """What images go through before the network."""
@@ -77,7 +79,7 @@ class Record:
 
 
 def write_exported(
-    network: HashNet, record: Record, folder: str | os.PathLike, format: str = "paddle"
+    network: HashingNetwork, record: Record, folder: str | os.PathLike, format: str = "paddle"
 ) -> list[Path]:
     """Writes a network and its record; an earlier model is replaced when the new one is complete.
 
@@ -212,7 +214,7 @@ def find_exported(
 
 def _read_record(path: Path) -> tuple[Record, dict[str, str]]:
     """A record, and the hashes of the files that it is of, by name."""
-    entries = read_yaml_mapping(path, "the record of an exported model")
+    entries = {"data_set": "", **read_yaml_mapping(path, "the record of an exported model")}
     hashes = entries.pop("files_sha256", None)
     return _record_from(path, entries), hashes if isinstance(hashes, dict) else {}
 

@@ -52,6 +52,19 @@ def synchronized(network: paddle.nn.Layer) -> paddle.nn.Layer:
     return paddle.DataParallel(network) if world_size() > 1 else network
 
 
+def average_statistics(network: paddle.nn.Layer) -> None:
+    """Sets running statistics, such as a batch norm's, to their means over ranks.
+
+    Gradients do not keep them equal. After each step, so that all ranks evaluate one network, and
+    what rank 0 saves is what the others go on with.
+    """
+    for value in network.state_dict().values() if world_size() > 1 else ():
+        if value.stop_gradient:
+            total = value.clone()
+            _exchange().all_reduce(total)
+            value.set_value(total / world_size())
+
+
 def gather(rows: paddle.Tensor) -> paddle.Tensor:
     """The rows of all ranks, rank by rank: [n, …] → [world · n, …], without gradient.
 

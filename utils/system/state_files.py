@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import logging
 import os
 import zipfile
 from pathlib import Path
@@ -23,6 +24,7 @@ WEIGHTS, OPTIMIZER, TRAINING = ".pdparams", ".pdopt", ".npz"
 MAX_STATE = 1 << 36
 MAX_RECORD = 1 << 26
 """Bytes of a state file and of its record, at most."""
+_log = logging.getLogger(__name__)
 _CUT_UP = "UnpackBigParamInfor@@"
 _INTERNAL_NAMES = "StructuredToParameterName@@"
 _RECORD = "record"
@@ -114,12 +116,21 @@ def read_weights_record(path: Path, sha256: str) -> dict[str, Any]:
         return {}
 
 
-def data_set_of(record: dict[str, Any]) -> str | None:
-    """The name of the data set of a record, of weights or of a training state, where it has one."""
+def setting_of(record: dict[str, Any], *keys: str) -> str | None:
+    """A text among the settings of a record, of weights or of a training state, or None."""
     try:
-        return record["settings"]["data"]["data set"]
+        value = record["settings"]
+        for key in keys:
+            value = value[key]
     except (KeyError, TypeError):
         return None
+    return value if isinstance(value, str) else None
+
+
+def warn_of_other_data(path: Path, trained_on: str | None, dataset: str | None) -> None:
+    """Warns where weights were trained on another data set than they are used on, both known."""
+    if trained_on and dataset and trained_on != dataset:
+        _log.warning(f"{path}: weights of the data set {trained_on}, used here on {dataset}")
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from models import HashNet
+from models.hashnet import HashingNetwork, load_network
 from utils.codes import warn_of_equal_codes
 from utils.codes.storage import save_codes
 from utils.config import FULL_METHOD, Config
@@ -34,13 +34,6 @@ from utils.system import distributed
 from utils.system.files import check_writable
 from utils.system.logger import log_to_files
 from utils.system.runtime import choose_device, describe_device
-from utils.system.state_files import (
-    TRAINING,
-    WEIGHTS,
-    find_state,
-    read_record,
-    read_weights_record,
-)
 
 _log = logging.getLogger(__name__)
 
@@ -136,7 +129,7 @@ def start_run(config: Config, log_file: Path, seed: int) -> None:
 
 
 def build_encoder(
-    config: Config, network: HashNet, weights: dict[str, str] | None = None
+    config: Config, network: HashingNetwork, weights: dict[str, str] | None = None
 ) -> Encoder:
     """The encoder that these settings ask for; `weights` is the fingerprint of the network's."""
     transform = config.transform()
@@ -145,20 +138,17 @@ def build_encoder(
     return Encoder(backend, transform, config.batch_size, options, weights)
 
 
-def training_of(config: Config, sha256: str) -> tuple[Config, dict[str, Any]]:
+def training_of(config: Config, record: dict[str, Any]) -> tuple[Config, dict[str, Any]]:
     """The settings that weights were trained with, by their record, or else by this run's flags.
 
     And variant, seed and epoch of that training; without a record, seed and epoch are None.
     """
     unknown = {"variant": config.variant, "seed": None, "epoch": None}
-    path = find_state(config.weights, WEIGHTS, TRAINING)
     try:
-        is_state = path.suffix == TRAINING
-        record = read_record(path) if is_state else read_weights_record(path, sha256)
-        epoch = (record["progress"] if is_state else record)["epoch"]
+        epoch = record.get("progress", record)["epoch"]
         saved = {**FULL_METHOD, **record["settings"]}
         known = {name: saved[name] for name in (*FULL_METHOD, "seed", "step_continuation")}
-    except (KeyError, TypeError):
+    except (AttributeError, KeyError, TypeError):
         return config, unknown
     typed = all(type(value) is type(getattr(config, name)) for name, value in known.items())
     if typed and type(epoch) is int and 0 <= epoch < 1 << 31 and known["step_continuation"] > 0:
@@ -177,12 +167,13 @@ def evaluate(config: Config) -> int:
         check_writable(config.output_dir)
     start_run(config, config.paths.test_log, config.seed)
     queries, database = config.splits("test", "database")
-    network = HashNet(config.bit)
-    weights = network.load_weights(config.weights, config.info.name)
+    name = config.info.name
+    network, weights, record = load_network(config.weights, config.bit, config.backbone, name)
+    config = replace(config, backbone=network.BACKBONE)
     _log.info(f"test {len(queries.labels)}")
     _log.info(f"database {len(database.labels)}")
     encoder = build_encoder(config, network, weights)
-    trained, training = training_of(config, weights["weights_sha256"])
+    trained, training = training_of(config, record)
     keys = image_keys(database)
     begin = time.perf_counter()
     coded_queries, coded_database = encoder.encode(queries, database, keep_z=config.continuous)
@@ -262,6 +253,7 @@ def _write_metrics(
 ) -> None:
     record = {
         "dataset": config.info.name,
+        "backbone": config.backbone,
         **training,
         **metrics.as_dict(),
         "protocol": protocol,

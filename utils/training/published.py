@@ -10,6 +10,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from models import DEFAULT_BACKBONE
 from utils.config import Config
 from utils.system.files import MAX_TEXT, open_untrusted
 
@@ -56,6 +57,7 @@ def describe_recipe(config: Config, ranks: int, steps: int, rate: float) -> str:
     """
     found = {name: (getattr(config, name), getattr(Config, name)) for name in _RECIPE}
     found["variant"] = (config.variant, config.model)
+    found["backbone"] = (config.backbone, DEFAULT_BACKBONE)
     found["data set"] = (config.info.name, DATASET)
     found["seed"] = (config.seed, SEEDS.get(config.bit, config.seed))
     found["images a step"] = (config.batch_size * ranks, IMAGES_A_STEP)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from models import HashNet
+from models.hashnet import HashingNetwork
 from utils.config import FULL_METHOD, Config
 from utils.loss import HashNetLoss
 from utils.optimizer import OPTIMIZER_SCALARS, OPTIMIZER_SLOTS
@@ -30,7 +30,7 @@ from utils.system.state_files import (
 from utils.training.checkpoint import Progress
 
 RECIPE = (
-    *("model", "seed", "num_class", "crop_size", "resize_size", "fast_decode"),
+    *("model", "backbone", "seed", "num_class", "crop_size", "resize_size", "fast_decode"),
     *("alpha", "step_continuation", "no_weighting", "no_continuation", "learning_rate", "de_step"),
     *("optimizer", "momentum", "weight_decay", "topK", "exclude_self", "amp", "tf32"),
 )
@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 def resume(
     config: Config,
     settings: dict[str, Any],
-    network: HashNet,
+    network: HashingNetwork,
     optimizer: paddle.optimizer.Optimizer,
     criterion: HashNetLoss,
 ) -> Progress:
@@ -102,7 +102,7 @@ def resume(
 
 
 def _resume_weights(
-    config: Config, path: Path, network: HashNet, optimizer: paddle.optimizer.Optimizer
+    config: Config, path: Path, network: HashingNetwork, optimizer: paddle.optimizer.Optimizer
 ) -> Progress:
     """Goes on with the published code's two files, which do not tell the epoch."""
     if not config.last_epoch and path.is_file():
@@ -144,6 +144,8 @@ def _restore_optimizer(
     scalars = OPTIMIZER_SCALARS.get(kind, ())
     restored = {"LR_Scheduler": optimizer.state_dict()["LR_Scheduler"]}
     for structured_name, parameter in network.named_parameters():
+        if parameter.stop_gradient:  # running statistics, which no optimizer changes
+            continue
         # The published code makes more layers: the hash layer is linear_5 there, linear_2 here.
         internal_name = internal_names.get(structured_name, parameter.name)
         for slot in (*OPTIMIZER_SLOTS[kind], *scalars):

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from models import HashNet
-from models.initialization import initialize_from_data
+from models import build_network
 from models.layers import MixedPrecision, Normalize
 from models.pretrained import load_backbone
 from utils.config import Config, command_to_resume
@@ -102,7 +101,7 @@ class Trainer:
         self.published = read_published(config.info.folder, config.bit)
         if config.variant != config.model:  # an ablation has no published run to stand beside
             self.published = {}
-        self.network = HashNet(config.bit)
+        self.network = build_network(config.backbone, config.bit)
         exchange = distributed.ProcessGroup() if is_shared else None
         self.criterion = HashNetLoss(
             config.bit, num_train, config.alpha, num_class, exchange, not config.no_weighting
@@ -145,8 +144,8 @@ class Trainer:
         elif config.backbone_weights == "none":
             options = config.loader_options(config.transform())
             pixels = first_images(train_set, config.transform(), START_IMAGES, options)
-            initialize_from_data(self.network, Normalize()(paddle.to_tensor(pixels)))
-            _log.info(f"----- Random weights, normalized on {len(pixels)} training images")
+            how = self.network.initialize(Normalize()(paddle.to_tensor(pixels)))
+            _log.info(f"----- Random weights, {how}")
         else:
             load_backbone(self.network, config.backbone_weights)
             _log.info(f"----- Backbone: Load ImageNet weights from {config.backbone_weights}")
