@@ -7,6 +7,7 @@ import re
 import shutil
 
 import pytest
+import yaml
 from helpers import COCO_LITE, fail, run_script, shorten_lists, succeed
 
 INFER = "deploy/inference_python/infer.py"
@@ -74,6 +75,15 @@ def test_infer_gives_the_answers_of_predict_from_any_folder(
         r"postprocess_time\(ms\): \d+\.\d+",
     ):
         assert re.search(rf"^{field}$", ours.stderr, re.MULTILINE), field
+
+
+def test_weights_of_another_data_set_are_told(exported, queries, tmp_path):
+    model = shutil.copytree(exported, tmp_path / "model")
+    record = model / "inference_16.yaml"
+    entries = yaml.safe_load(record.read_text(encoding="utf-8"))
+    record.write_text(yaml.safe_dump({**entries, "data_set": "flowers"}), encoding="utf-8")
+    said = succeed(INFER, *DATA, "--model-dir", model, *queries, "--save-path", tmp_path)
+    assert ": weights of the data set flowers, used here on coco_lite" in said
 
 
 @pytest.mark.parametrize(
