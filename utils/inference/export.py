@@ -107,7 +107,7 @@ def write_exported(
                 paddle.nn.Sequential(*layers), shape, dtype, record.output, Path(new, prefix.name)
             )
             if format == "onnx":
-                model = convert(program)
+                model = convert(program, network, side)
                 program = program.with_suffix(ONNX)
                 program.write_bytes(model)
             hashes = {path.name: sha256_of_file(path) for path in files_of(program)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from utils.inference.program import INPUT_NAME, PARAMETERS, PredictorOptions
 from utils.system.errors import UserError, first_line
 from utils.system.logger import quiet_console
 from utils.system.runtime import maths_threads
+
+if TYPE_CHECKING:
+    from models import HashNet
 
 OPSET = 13
 """Of ONNX's operators: the first version that has all of them."""
@@ -29,14 +33,23 @@ def _extra() -> Iterator[None]:
         ) from error
 
 
-def convert(program: Path) -> bytes:
-    """An exported program (`utils.inference.predictor.write_program`) as an ONNX model.
+def convert(program: Path, network: HashNet, side: int) -> bytes:
+    """The program of a network, for images of `side`, as an ONNX model.
 
     Input, output, their names and the free batch size stay. Raises a `UserError` where paddle2onnx
-    is missing or cannot convert it.
+    is missing, or cannot convert the program.
     """
     with _extra():
         import paddle2onnx
+    import paddle
+
+    with paddle.no_grad():
+        features = network.features(paddle.zeros([1, 3, side, side])).shape[-1]
+    if features < 6 or features % 6 > 1:  # it makes equal windows of unequal ones, without a word
+        raise UserError(
+            f"--crop-size {side}: paddle2onnx cannot pool {features}x{features} features to 6x6; "
+            "--crop-size 224 to 286 can be converted"
+        )
     try:
         with quiet_console():
             # Without a file to write to it runs none of its optimizers, of which one calls pip.

@@ -1,0 +1,182 @@
+"""Exported models as ONNX: the bits of Paddle's, without Paddle; one line where a package lacks."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import COCO_LITE, REPOSITORY, fail, run_script, shorten_lists, succeed
+from small_network import SmallHashNet
+from test_export import bits_differing, pixels_of, record_of, z_of
+
+from models import HashNet
+from utils.inference import export, onnx
+from utils.inference.export import load_exported, read_exported, write_exported
+from utils.inference.program import PredictorOptions
+from utils.system.errors import UserError
+
+INFER = "deploy/inference_python/infer.py"
+DATA = ["--bit", "16", "--dataset", "coco_lite"]
+
+
+def without(*packages: str) -> list[str]:
+    """How `infer.py` begins on a machine that lacks packages."""
+    lacking = "".join(f"sys.modules[{name!r}] = None; " for name in packages)
+    path = f"sys.path.insert(0, {str(REPOSITORY / INFER.rpartition('/')[0])!r}); "
+    run = f"runpy.run_path({str(REPOSITORY / INFER)!r}, run_name='__main__')"
+    return ["-c", f"import runpy, sys; {path}{lacking}{run}", *DATA]
+
+
+@pytest.fixture(scope="module")
+def packages():
+    """Skips where what the extra installs is not there."""
+    for package in ("paddle2onnx", "onnxruntime"):
+        pytest.importorskip(package, reason=f"{package} is of requirements-onnx.txt")
+
+
+@pytest.fixture(scope="module")
+def network(weights_16):
+    """HashNet for 16 bits, fitted to images so that its codes differ."""
+    network = HashNet(16)
+    network.load_weights(weights_16)
+    network.eval()
+    return network
+
+
+@pytest.fixture(scope="module")
+def drawn(network):
+    """All images of coco_lite, and the real photos where they are, with the network's z of them."""
+    paths = sorted(COCO_LITE.rglob("*.jpg"))
+    if "HASHNET_TEST_DATA" in os.environ:
+        photos = sorted(Path(os.environ["HASHNET_TEST_DATA"], "coco_photos").rglob("*.jpg"))
+        assert len(photos) == 13
+        paths = photos + paths
+    images = pixels_of(paths)
+    return images, np.concatenate([z_of(network, part) for part in np.array_split(images, 8)])
+
+
+@pytest.mark.parametrize(
+    ("takes", "gives", "step"),
+    [("float", "z", 1), ("uint8", "codes", 1), ("float", "codes", 20), ("uint8", "z", 20)],
+)
+def test_no_bit_differs_from_paddle_s(packages, network, drawn, tmp_path, takes, gives, step):
+    images, z = (array[::step] for array in drawn)
+    codes, records = [], []
+    for format in ("paddle", "onnx"):
+        write_exported(network, record_of(takes, gives), tmp_path, format)
+        backend, record = load_exported(tmp_path, 16, PredictorOptions(), format)
+        codes.append(np.concatenate(list(map(backend, np.split(images, [1, 4])))))
+        records.append((record, backend.precision))
+    assert records[0] == records[1] and len(list(tmp_path.iterdir())) == 4
+    assert "polygraphy" not in sys.modules, "no optimizer has run"
+    differs = np.unpackbits(codes[0] ^ codes[1], axis=1).astype(bool)
+    assert not differs[np.abs(z) > 1e-5 * np.abs(z).max()].any(), "but for rounding, next to 0"
+    assert not bits_differing(codes[1], z)[np.abs(z) > 1e-4 * np.abs(z).max()].any()
+
+
+@pytest.fixture(scope="module")
+def answers_of_paddle(packages, weights_16, scratch):
+    """A folder with both models, the flags of a search, and its answers by Paddle Inference."""
+    for format in ("paddle", "onnx"):
+        succeed(
+            *("export_model.py", *DATA, "--pretrained", weights_16, "--format", format),
+            *("--save-inference-dir", scratch / "model"),
+        )
+    flags = ["--model-dir", scratch / "model", "--json", "--save-path", scratch]
+    flags += ["--img-path", COCO_LITE / "val2014"]
+    flags += ["--list-path", shorten_lists(scratch / "lists", database=40)]
+    answers = json.loads(succeed(INFER, *DATA, *flags, "--backend", "paddle"))
+    for path in (scratch / "model").glob("database_code*"):
+        path.unlink()
+    return flags, answers
+
+
+def test_infer_needs_no_paddle_and_gives_the_same_answers(answers_of_paddle):
+    flags, answers = answers_of_paddle
+    timed = ["--benchmark", "True", "--warmup", "0", "--batch-size", "2", "--cpu-threads", "1"]
+    said = run_script(*without("paddle"), *flags, *timed)
+    assert json.loads(said.stdout) == answers
+    assert "inference_16.onnx" in said.stderr and "(inference_16.json" not in said.stderr
+    for line in ("onnxruntime_version: ", "enable_mkldnn: False", "precision: fp32"):
+        assert f"\n{line}" in said.stderr
+
+
+def test_a_network_that_is_pooled_unevenly_is_not_converted(packages, tmp_path):
+    record = record_of(resize_size=300, crop_size=288)
+    with pytest.raises(UserError, match=r"--crop-size 288: .* 8x8 features to 6x6"):
+        write_exported(HashNet(16), record, tmp_path, "onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def both(tmp_path, monkeypatch):
+    """The small network in both formats; what stands for the conversion needs no package."""
+    monkeypatch.setattr(export, "convert", lambda *_: b"a model")
+    write_small(tmp_path, "paddle")
+    write_small(tmp_path, "onnx")
+    return tmp_path
+
+
+def write_small(folder, format: str, weights: str = "0" * 64) -> None:
+    record = record_of(resize_size=64, crop_size=63, weights_sha256=weights)
+    write_exported(SmallHashNet(16), record, folder, format)
+
+
+def test_of_both_paddle_s_is_taken_where_paddle_is_installed(both, monkeypatch):
+    assert read_exported(both, 16, "onnx")[0].suffix == ".onnx"
+    paddle_s, _ = read_exported(both, 16)
+    assert paddle_s == read_exported(both, 16, "paddle")[0] != read_exported(both, 16, "onnx")[0]
+    monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
+    assert read_exported(both, 16)[0].suffix == ".onnx"
+
+
+@pytest.mark.parametrize(("format", "other"), [("paddle", "onnx"), ("onnx", "paddle")])
+def test_a_new_model_in_one_format_makes_the_other_one_a_stranger(both, format, other):
+    write_small(both, format)
+    read_exported(both, 16, other)
+    write_small(both, format, weights="1" * 64)
+    assert read_exported(both, 16) == read_exported(both, 16, format)
+    with pytest.raises(UserError, match=rf"says nothing of .* again with .* --format {other}"):
+        read_exported(both, 16, other)
+
+
+def test_a_damaged_file_is_refused(both):
+    (both / "inference_16.onnx").write_bytes(b"another")
+    with pytest.raises(UserError, match=r"inference_16\.onnx: is not what the record beside it"):
+        read_exported(both, 16, "onnx")
+    read_exported(both, 16, "paddle")
+
+
+def test_what_is_no_onnx_model_is_one_line(packages, both):
+    with pytest.raises(UserError, match=r"\.onnx: ONNX Runtime cannot run it: .*Protobuf"):
+        load_exported(both, 16, PredictorOptions(), "onnx")
+
+
+@pytest.mark.parametrize(
+    ("options", "flag"),
+    [
+        ({"use_gpu": True}, "--use-gpu True"),
+        ({"use_tensorrt": True}, "--use-tensorrt True"),
+        ({"precision": "bf16"}, "--precision bf16"),
+    ],
+)
+def test_what_an_onnx_model_does_not_run_with_is_one_line(both, options, flag):
+    with pytest.raises(UserError, match=f"{flag}: an ONNX model runs on a CPU, in fp32; "):
+        load_exported(both, 16, PredictorOptions(**options), "onnx")
+
+
+def test_a_package_that_lacks_is_one_line_and_status_2(both, monkeypatch):
+    flags = ["--model-dir", both, "--backend", "onnx", "--save-path", both]
+    line = fail(*without("paddle", "onnxruntime"), *flags)
+    assert line.startswith("error: ONNX: ") and "onnxruntime" in line
+    assert line.endswith("; pip install -r requirements-onnx.txt")
+    monkeypatch.setattr(export, "convert", onnx.convert)
+    monkeypatch.setitem(sys.modules, "paddle2onnx", None)
+    before = sorted(path.read_bytes() for path in both.iterdir())
+    with pytest.raises(UserError, match=r"ONNX: .*paddle2onnx.*; pip install -r requirements-onnx"):
+        write_small(both, "onnx", weights="1" * 64)
+    assert sorted(path.read_bytes() for path in both.iterdir()) == before
