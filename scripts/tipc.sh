@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs the TIPC chain (train, evaluate, export, infer, compare) of 16, 32, 48 and 64 bits on coco_lite,
-# and ends with a table. The exit status is 1 where a step has failed.
+# then exports as ONNX, infers and compares, and ends with a table. The exit status is 1 where a step
+# has failed.
 #
 # Settings, from the environment: BITS, MODE (default: lite_train_lite_infer), PYTHON.
 set -eu
@@ -32,11 +33,15 @@ for bit in $BITS; do
         mkdir -p "$(dirname "$steps")"
         printf 'prepare\tfailed\n' >"$steps"
         failed=1
+    elif [ "$MODE" = lite_train_lite_infer ]; then
+        config=test_tipc/configs/hashnet_$bit/paddle2onnx_infer_python.txt
+        bash test_tipc/test_paddle2onnx.sh "$config" paddle2onnx_infer || failed=1
+        cat "test_tipc/output/hashnet_$bit/paddle2onnx_infer/steps.tsv" >>"$steps"
     fi
 done
 
 echo
-echo "== $MODE, $(($(date +%s) - begin)) s: ok, failed, or skipped for want of a GPU"
+echo "== $MODE, $(($(date +%s) - begin)) s: ok, failed, or skipped (no GPU or no package)"
 for bit in $BITS; do
     sed "s/^/$bit	/" "test_tipc/output/hashnet_$bit/$MODE/steps.tsv"
 done | awk -F '\t' -v bits="$BITS" '

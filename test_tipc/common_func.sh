@@ -3,6 +3,7 @@
 . scripts/environment.sh
 
 MODES="lite_train_lite_infer lite_train_whole_infer whole_train_whole_infer whole_infer"
+CONFIG_LINES=32
 
 die() {
     echo "error: $*" >&2
@@ -19,7 +20,8 @@ read_config() {
     esac
     mapfile -t lines <"$CONFIG"
     lines=("${lines[@]%$'\r'}")
-    [ "${#lines[@]}" -eq 32 ] || die "$CONFIG: expected 32 lines, found ${#lines[@]}"
+    [ "${#lines[@]}" -eq "$CONFIG_LINES" ] ||
+        die "$CONFIG: expected $CONFIG_LINES lines, found ${#lines[@]}"
 }
 
 # key_at LINE, value_at LINE: of the line `key:value` (lines count from 1).
@@ -112,8 +114,8 @@ run_step() {
     return 1
 }
 
-# skip_step STEP COMMAND: records that a GPU is missing for it.
-skip_step() { record "$1" skipped "Skipped (no GPU): $model_name - $2"; }
+# skip_step STEP COMMAND [REASON]: records what is missing for it, by default a GPU.
+skip_step() { record "$1" skipped "Skipped (${3:-no GPU}): $model_name - $2"; }
 
 # give_up REASON STEP...: records steps that an earlier failure has made impossible.
 give_up() {
@@ -123,4 +125,11 @@ give_up() {
         record "$step" failed "Run failed with command - $model_name - $step was not run: $reason!"
         FAILURES=$((FAILURES + 1))
     done
+}
+
+# end_results: the exit status, 1 where a step has failed.
+end_results() {
+    [ "$FAILURES" -gt 0 ] || return 0
+    echo "$FAILURES steps failed; see $RESULTS/results_python.log"
+    return 1
 }

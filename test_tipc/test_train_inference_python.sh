@@ -121,7 +121,4 @@ else
     done
 fi
 
-if [ "$FAILURES" -gt 0 ]; then
-    echo "$FAILURES steps failed; see $RESULTS/results_python.log"
-    exit 1
-fi
+end_results

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -29,6 +30,7 @@ STAND_IN = """\
 #!/usr/bin/env bash
 case "$*" in
     -c*usable_gpus*) echo "${GPUS:-0}"; exit ;;
+    -c*paddle2onnx*) [ "${LACKS:-nothing}" != paddle2onnx ]; exit ;;
     -c* | *compare_answers.py*) exec "$REAL_PYTHON" "$@" ;;
 esac
 echo "${CUDA_VISIBLE_DEVICES:-all} $*" >>"$CALLS"
@@ -54,7 +56,7 @@ def chain(config, mode=LITE, **rest):
 def house(tmp_path):
     """What to start the scripts with: a copy of them (`cwd`), and the stand-in for Python.
 
-    Tests add GPUS, and a word of commands that break (BROKEN), or that answer otherwise (OTHER).
+    Tests add GPUS, LACKS, and a word of commands that break (BROKEN), or answer otherwise (OTHER).
     """
     root = tmp_path / "house"
     shutil.copytree(REPOSITORY / "test_tipc", root / "test_tipc", ignore=lambda *_: ["output"])
@@ -111,6 +113,50 @@ def test_a_configuration_has_the_32_lines_of_the_format_and_the_published_seed(b
         assert tuple(part.partition("=")[0] for part in parts) == modes
 
 
+ONNX = "test_paddle2onnx.sh"
+ONNX_KEYS = """
+===========================paddle2onnx_params=========================== model_name python 2onnx
+--pretrained --save-inference-dir ## inference --batch-size --dataset --img-path --benchmark
+"""
+
+
+def onnx_config(bit: int) -> Path:
+    return config_of(bit).with_name("paddle2onnx_infer_python.txt")
+
+
+def run_onnx(house, **rest) -> tuple[subprocess.CompletedProcess, list[list[str]]]:
+    """Runs the ONNX chain of 16 bits; what it has said, and its steps."""
+    script = ("bash", f"test_tipc/{ONNX}", onnx_config(16), "paddle2onnx_infer")
+    done = run_shell(*script, **house, **rest)
+    steps = house["cwd"] / "test_tipc/output/hashnet_16/paddle2onnx_infer/steps.tsv"
+    lines = steps.read_text(encoding="utf-8").splitlines()
+    return done, [line.split("\t") for line in lines]
+
+
+@pytest.mark.parametrize("bit", [16, 32, 48, 64])
+def test_onnx_begins_with_the_weights_that_the_training_leaves(bit):
+    lines = (REPOSITORY / onnx_config(bit)).read_text(encoding="utf-8").splitlines()
+    assert [line.partition(":")[0] for line in lines] == ONNX_KEYS.split()
+    assert lines[1] == f"model_name:hashnet_{bit}"
+    left = f"hashnet_{bit}/{LITE}/norm_train_gpus_-1/weights_{bit}.pdparams"
+    assert lines[4] == f"--pretrained:./test_tipc/output/{left}"
+    assert f"--bit {bit} --format onnx" in lines[3] and f"--bit {bit} --backend onnx" in lines[7]
+
+
+def test_onnx_is_exported_inferred_compared_and_without_its_packages_skipped(house):
+    done, steps = run_onnx(house)
+    assert done.returncode == 0, done.stderr
+    inferences = 2 * [["onnx: inference", "ok"], ["onnx: same answers", "ok"]]
+    assert steps == [["onnx: export", "ok"], ["onnx: predict", "ok"], *inferences]
+    done, steps = run_onnx(house, OTHER="--batch-size 4")
+    assert done.returncode == 1 and steps[-1] == ["onnx: same answers", "failed"]
+    done, steps = run_onnx(house, BROKEN="export_model.py")
+    assert done.returncode == 1 and steps[1] == ["onnx: inference", "failed"]
+    done, steps = run_onnx(house, LACKS="paddle2onnx")
+    assert done.returncode == 0 and steps == [["onnx: export", "skipped"]]
+    assert done.stdout.startswith("Skipped (no package of requirements-onnx.txt): hashnet_16 - ")
+
+
 CHAIN, PREPARE = "test_train_inference_python.sh", "prepare.sh"
 
 
@@ -121,6 +167,7 @@ CHAIN, PREPARE = "test_train_inference_python.sh", "prepare.sh"
         (PREPARE, "scripts/tipc.sh", WHOLE_INFER, "expected 32 lines"),
         (PREPARE, {"l11": "--data-path:nowhere"}, WHOLE_INFER, "nowhere: the images of coco"),
         (CHAIN, "nowhere.txt", WHOLE_INFER, "nowhere.txt: missing"),
+        (ONNX, config_of(16), "paddle2onnx_infer", "expected 12 lines, found 32"),
         (CHAIN, {"l6": "--epoch:whole_infer=150"}, LITE, "line 6: no value for lite_train_lite_"),
         (CHAIN, {"l4": "gpu_list:cpu"}, LITE, "line 4: 'cpu': expected -1 (CPU), a GPU, or GPUs"),
     ],
@@ -218,12 +265,13 @@ def test_the_table_shows_each_step_of_each_length_and_a_failure_is_the_status(ho
     done = run_shell("sh", "scripts/tipc.sh", **house, **settings)
     assert done.returncode == 1
     table = done.stdout.split("== lite_train_lite_infer, ")[1].splitlines()
-    assert table[0].endswith("ok, failed, or skipped for want of a GPU")
+    assert table[0].endswith("ok, failed, or skipped (no GPU or no package)")
     assert table[1].split() == ["step", "16", "bits", "64", "bits"]
     rows = {line[:-18].strip(): line[-18:].split() for line in table[2:]}
     assert rows["cpu: train"] == ["ok", "ok"] and rows["cpu: export"] == ["failed", "ok"]
     assert rows["cpu: inference"] == ["failed", "-"]
     assert rows["gpu 0,1: train"] == ["skipped", "skipped"]
+    assert rows["onnx: same answers"] == ["-", "ok"]
 
 
 def test_a_chain_that_cannot_begin_is_a_failure(house):
