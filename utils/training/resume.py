@@ -68,7 +68,7 @@ def resume(
         if not (0 < saved["batch_size"] < 1 << 31 and 0 < saved["ranks"] < 1 << 31):
             raise ValueError("batch_size or ranks")
         rank = distributed.rank()
-        bank = parts.get(f"bank_{rank}", parts["bank_0"])
+        bank = parts.get(f"bank_{rank}", parts.get("bank_0", {}))  # a loss may have none
         state, kept = parts["network"], parts["optimizer"]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: not a training state: {error!r} is wrong or missing") from error
