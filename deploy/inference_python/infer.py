@@ -19,18 +19,18 @@ def main() -> int:
     """Encodes the queries, finds their nearest database images, shows them, maybe timed."""
     from utils.config import INFER_COMMAND, parse_config  # here Ctrl-C is told in a line
     from utils.inference.encoder import Encoder
-    from utils.inference.export import find_exported, load_exported
-    from utils.inference.program import ONNX, PredictorOptions
+    from utils.inference.export import load_exported
+    from utils.inference.program import ONNX, PredictorOptions, program_of
     from utils.search import open_queries, run_search
     from utils.system.logger import log_to_console
     from utils.system.runtime import choose_device, setup_environment, setup_paddle
     from utils.system.state_files import warn_of_other_data
 
     config = parse_config(INFER_COMMAND)
-    model, device = (config.model_dir, config.bit), "gpu" if config.use_gpu else "cpu"
-    program, *_ = find_exported(*model, config.backend)
-    on_paddle = program.suffix != ONNX
-    setup = setup_paddle if on_paddle else setup_environment
+    device = "gpu" if config.use_gpu else "cpu"
+    program = program_of(Path(config.model_dir, f"inference_{config.bit}"))
+    on_paddle = program.is_file() and program.suffix != ONNX
+    setup = setup_paddle if on_paddle else setup_environment  # none: that will be told
     setup(config.cpu_threads, config.tf32, device)
     log_to_console(config.json)
     queries = open_queries(config)
@@ -44,7 +44,7 @@ def main() -> int:
     if on_paddle:
         options.check()
         choose_device(device)  # before anything computes
-    backend, record = load_exported(*model, options, config.backend)
+    backend, record = load_exported(config.model_dir, config.bit, options)
     warn_of_other_data(program, record.data_set, config.info.name)
     transform = record.transform()
     loading = config.loader_options(transform)

@@ -140,7 +140,7 @@ def test_onnx_begins_with_the_weights_that_the_training_leaves(bit):
     assert lines[1] == f"model_name:hashnet_{bit}"
     left = f"hashnet_{bit}/{LITE}/norm_train_gpus_-1/weights_{bit}.pdparams"
     assert lines[4] == f"--pretrained:./test_tipc/output/{left}"
-    assert f"--bit {bit} --format onnx" in lines[3] and f"--bit {bit} --backend onnx" in lines[7]
+    assert f"--bit {bit} --format onnx" in lines[3] and f"infer.py --bit {bit}" in lines[7]
 
 
 def test_onnx_is_exported_inferred_compared_and_without_its_packages_skipped(house):

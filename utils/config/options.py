@@ -242,8 +242,8 @@ class Config:
     )
     format: str = exported(
         "paddle",
-        "'paddle': for Paddle Inference; 'onnx': for ONNX Runtime, which needs no Paddle "
-        "(requirements-onnx.txt)",
+        "'paddle': for Paddle Inference; 'onnx': for ONNX Runtime, on a CPU, without Paddle "
+        "(needs requirements-onnx.txt); in the same folder it replaces the other",
         (EXPORT,),
         choices=("paddle", "onnx"),
     )
@@ -261,15 +261,8 @@ class Config:
         choices=("z", "codes"),
     )
     model_dir: str = exported("./output/inference", "folder that export_model.py wrote", (INFER,))
-    backend: str = exported(
-        "auto",
-        "which of its models: for Paddle Inference, or for ONNX Runtime (on a CPU, in fp32); "
-        "auto: the one that is there; of both, Paddle's where Paddle is installed",
-        (INFER,),
-        choices=("auto", "paddle", "onnx"),
-    )
     use_gpu: bool = exported(False, "run it on a GPU", (INFER,), valued=True)
-    enable_mkldnn: bool = exported(True, "oneDNN on a CPU, for Paddle", (INFER,), valued=True)
+    enable_mkldnn: bool = exported(True, "oneDNN on a CPU", (INFER,), valued=True)
     use_tensorrt: bool = exported(False, "TensorRT on a GPU", (INFER,), valued=True)
     benchmark: bool = exported(False, "time the stages, 20 batches or more", (INFER,), valued=True)
     warmup: int = exported(5, "batches before the timed ones", (INFER,), minimum=0)

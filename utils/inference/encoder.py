@@ -33,12 +33,9 @@ class Encoded:
 
 
 class Backend(Protocol):
-    """Runs the network (`utils.inference.backends`), or an exported model (`….export`).
+    """Images [n, h, w, 3] uint8 → packed codes [n, bit / 8] uint8, inside a `with` block.
 
-    Inside a `with` block, which fixes the weights, it can be called.
-
-    Attributes:
-        precision: such as 'fp32': what may change codes.
+    The block fixes the weights. `precision`, such as 'fp32', is what may change codes.
     """
 
     precision: str
@@ -47,8 +44,7 @@ class Backend(Protocol):
 
     def __exit__(self, *error: object) -> None: ...
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Images [n, h, w, 3] uint8 → packed codes [n, bit / 8] uint8."""
+    def __call__(self, images: np.ndarray) -> np.ndarray: ...
 
 
 class Encoder:

@@ -2,7 +2,7 @@
 
     inference_64.json (Paddle 2.6: .pdmodel)   the program
     inference_64.pdiparams                     its parameters
-    inference_64.onnx                          both, for ONNX Runtime
+    inference_64.onnx                          instead of the two: both, for ONNX Runtime
     inference_64.yaml                          the record: `Record`, and the files' hashes
 
 The record is written last. Where it and the files beside it do not belong together (an export that
@@ -11,7 +11,6 @@ was cut off), the model is refused. Paddle is imported for its own programs alon
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import logging
 import os
@@ -27,7 +26,14 @@ from utils.codes import pack_codes
 from utils.datasets.info import RESIZES, read_yaml_mapping
 from utils.datasets.transforms import Transform, build_transform
 from utils.inference.onnx import OnnxPredictor, convert
-from utils.inference.program import ONNX, PredictorOptions, files_of, program_of
+from utils.inference.program import (
+    ONNX,
+    PARAMETERS,
+    PROGRAM_ENDINGS,
+    PredictorOptions,
+    files_of,
+    program_of,
+)
 from utils.system.errors import UserError, reason, short_repr
 from utils.system.files import sha256_of_file, write_text
 from utils.system.runtime import precision_on
@@ -83,9 +89,8 @@ def write_exported(
 ) -> list[Path]:
     """Writes a network and its record; an earlier model is replaced when the new one is complete.
 
-    The `format` is 'paddle' or 'onnx'. The same model in the other one, where it lies there, stays
-    in the record; that of another model does not. Returns the paths of the files, in a folder that
-    is made where it is missing.
+    The `format` is 'paddle' or 'onnx'; of a code length a folder has one of them. Returns the paths
+    of the files, in a folder that is made where it is missing.
     """
     import paddle
 
@@ -111,15 +116,15 @@ def write_exported(
                 program = program.with_suffix(ONNX)
                 program.write_bytes(model)
             hashes = {path.name: sha256_of_file(path) for path in files_of(program)}
-            while format == "paddle" and program_of(prefix).is_file():  # of another version too
-                program_of(prefix).unlink()
+            for ending in (*PROGRAM_ENDINGS, PARAMETERS, ONNX):
+                prefix.with_suffix(ending).unlink(missing_ok=True)
             for name in hashes:
                 os.replace(Path(new, name), folder / name)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {reason(error)}") from error
     path = prefix.with_suffix(".yaml")
-    of_all = {**_hashes_in_other_format(path, record, format), **hashes}
-    write_text(path, yaml.safe_dump({**asdict(record), "files_sha256": of_all}, sort_keys=False))
+    text = yaml.safe_dump({**asdict(record), "files_sha256": hashes}, sort_keys=False)
+    write_text(path, text)
     return [*(folder / name for name in hashes), path]
 
 
@@ -161,34 +166,22 @@ def normalize(images: np.ndarray) -> np.ndarray:
 
 
 def load_exported(
-    folder: str, bit: int, options: PredictorOptions, format: str = "auto"
+    folder: str, bit: int, options: PredictorOptions
 ) -> tuple[ExportedBackend, Record]:
     """Loads an exported model; see `read_exported`, which finds the same before and after it."""
-    program, record = found = read_exported(folder, bit, format)
+    program, record = found = read_exported(folder, bit)
     backend = ExportedBackend(program, record.input, record.output, options)
-    if read_exported(folder, bit, format) != found:
+    if read_exported(folder, bit) != found:
         raise UserError(f"{program}: was replaced while it was read; start again")
     _log.info(f"----- Exported model: {program}")
     return backend, record
 
 
-def read_exported(folder: str, bit: int, format: str = "auto") -> tuple[Path, Record]:
-    """Finds an exported model, as `find_exported`, and checks that its files belong together."""
-    program, record, hashes = find_exported(folder, bit, format)
-    for part in files_of(program):
-        if sha256_of_file(part) != hashes.get(part.name):
-            raise UserError(f"{part}: is not what the record beside it says; {REMEDY}")
-    return program, record
+def read_exported(folder: str, bit: int) -> tuple[Path, Record]:
+    """Finds an exported model and checks that its files belong together.
 
-
-def find_exported(
-    folder: str, bit: int, format: str = "auto"
-) -> tuple[Path, Record, dict[str, str]]:
-    """Finds an exported model by its record; its files are not read.
-
-    The `format` is 'paddle', 'onnx' or 'auto': the one that is there; of both, Paddle's where
-    Paddle is installed. Returns the program's path, the record, and the hashes of files by name.
-    Raises a `UserError` where the model is missing, of other bits, or not one.
+    Returns the program's path and the record. Raises a `UserError` where the model is missing, cut
+    off, of other bits, or not one.
     """
     prefix = Path(folder, f"inference_{bit}")
     path = prefix.with_suffix(".yaml")
@@ -198,35 +191,18 @@ def find_exported(
             f"{path}: missing; --model-dir names the folder that export_model.py wrote"
             + (f"; it holds {there}" if there else "")
         )
-    record, hashes = _read_record(path)
-    if record.bit != bit:
-        raise UserError(f"{path}: is of {record.bit} bits, --bit {bit} was asked for")
-    program, onnx = program_of(prefix), prefix.with_suffix(ONNX)
-    if format == "auto" and onnx.name in hashes:
-        without_paddle = importlib.util.find_spec("paddle") is None
-        format = "onnx" if without_paddle or program.name not in hashes else "paddle"
-    program = onnx if format == "onnx" else program
-    if program.name not in hashes:
-        how = f" --format {format}" if format != "auto" else ""
-        raise UserError(f"{path}: says nothing of {program.name}; {REMEDY}{how}")
-    return program, record, hashes
-
-
-def _read_record(path: Path) -> tuple[Record, dict[str, str]]:
-    """A record, and the hashes of the files that it is of, by name."""
     entries = {"data_set": "", **read_yaml_mapping(path, "the record of an exported model")}
     hashes = entries.pop("files_sha256", None)
-    return _record_from(path, entries), hashes if isinstance(hashes, dict) else {}
-
-
-def _hashes_in_other_format(path: Path, record: Record, format: str) -> dict[str, str]:
-    """What the record in a folder says of the same model in another format."""
-    try:
-        found, hashes = _read_record(path)
-    except UserError:  # none is there, or none that is whole
-        return {}
-    kept = {n: h for n, h in hashes.items() if str(n).endswith(ONNX) == (format == "paddle")}
-    return kept if found == record else {}
+    record = _record_from(path, entries)
+    if record.bit != bit:
+        raise UserError(f"{path}: is of {record.bit} bits, --bit {bit} was asked for")
+    program = program_of(prefix)
+    if not isinstance(hashes, dict) or program.name not in hashes:
+        raise UserError(f"{path}: says nothing of {program.name}; {REMEDY}")
+    for part in files_of(program):
+        if sha256_of_file(part) != hashes.get(part.name):
+            raise UserError(f"{part}: is not what {path.name} says; {REMEDY}")
+    return program, record
 
 
 def _record_from(path: Path, entries: dict[str, Any]) -> Record:

@@ -11,7 +11,6 @@ import numpy as np
 
 from utils.inference.program import INPUT_NAME, PARAMETERS, PredictorOptions
 from utils.system.errors import UserError, first_line
-from utils.system.logger import quiet_console
 from utils.system.runtime import maths_threads
 
 if TYPE_CHECKING:
@@ -23,14 +22,16 @@ _ERRORS_ALONE = 3
 
 
 @contextlib.contextmanager
-def _extra() -> Iterator[None]:
-    """Around the import of a package that only ONNX needs."""
+def _one_line(trouble: str) -> Iterator[None]:
+    """What a package raises inside the block, or that it is missing, is told in a line."""
     try:
         yield
     except ImportError as error:
         raise UserError(
             f"ONNX: {first_line(error)}; pip install -r requirements-onnx.txt"
         ) from error
+    except Exception as error:  # of C++, of many kinds
+        raise UserError(f"{trouble}: {first_line(error)}") from error
 
 
 def convert(program: Path, network: HashNet, side: int) -> bytes:
@@ -39,9 +40,9 @@ def convert(program: Path, network: HashNet, side: int) -> bytes:
     Input, output, their names and the free batch size stay. Raises a `UserError` where paddle2onnx
     is missing, or cannot convert the program.
     """
-    with _extra():
-        import paddle2onnx
     import paddle
+
+    from utils.inference.predictor import quiet_console
 
     with paddle.no_grad():
         features = network.features(paddle.zeros([1, 3, side, side])).shape[-1]
@@ -50,43 +51,34 @@ def convert(program: Path, network: HashNet, side: int) -> bytes:
             f"--crop-size {side}: paddle2onnx cannot pool {features}x{features} features to 6x6; "
             "--crop-size 224 to 286 can be converted"
         )
-    try:
-        with quiet_console():
-            # Without a file to write to it runs none of its optimizers, of which one calls pip.
-            return paddle2onnx.export(
-                str(program), str(program.with_suffix(PARAMETERS)), None, OPSET, verbose=False
-            )
-    except Exception as error:  # C++ errors of many kinds
-        raise UserError(
-            f"--format onnx: paddle2onnx cannot convert the network: {first_line(error)}; "
-            "requirements-onnx.txt says which version goes with which Paddle"
-        ) from error
+    parameters = program.with_suffix(PARAMETERS)
+    with _one_line("--format onnx: paddle2onnx cannot convert the network"), quiet_console():
+        import paddle2onnx
+
+        # Without a file to write to it runs none of its optimizers, of which one calls pip.
+        return paddle2onnx.export(str(program), str(parameters), None, OPSET, verbose=False)
 
 
 class OnnxPredictor:
-    """An ONNX model, ready to run: ONNX Runtime on the CPU, with as many threads as Paddle's."""
+    """An ONNX model, ready to run: ONNX Runtime on the CPU, in fp32, on the threads of maths."""
 
     def __init__(self, program: Path, options: PredictorOptions):
-        options.check_for_onnx()
-        with _extra():
-            import onnxruntime
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = maths_threads()
-        settings.log_severity_level = _ERRORS_ALONE
-        self._program = program
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(program), settings, providers=["CPUExecutionProvider"]
+        if options.use_gpu or options.use_tensorrt or options.precision != "fp32":
+            raise UserError(
+                f"{program}: an ONNX model runs on a CPU, in fp32: without --use-gpu True, "
+                "--use-tensorrt True, --precision; --format paddle exports a model for them"
             )
-        except Exception as error:  # of onnxruntime's own kinds
-            raise self._refusal(error) from error
+        self._trouble = f"{program}: ONNX Runtime cannot run it"
+        with _one_line(self._trouble):
+            import onnxruntime
+
+            settings = onnxruntime.SessionOptions()
+            settings.intra_op_num_threads = maths_threads()
+            settings.log_severity_level = _ERRORS_ALONE
+            on = ["CPUExecutionProvider"]
+            self._session = onnxruntime.InferenceSession(str(program), settings, providers=on)
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """Runs the model on one batch, of the shape and dtype that it takes."""
-        try:
+        with _one_line(self._trouble):
             return self._session.run(None, {INPUT_NAME: batch})[0]
-        except Exception as error:
-            raise self._refusal(error) from error
-
-    def _refusal(self, error: Exception) -> UserError:
-        return UserError(f"{self._program}: ONNX Runtime cannot run it: {first_line(error)}")

@@ -35,7 +35,7 @@ class PredictorOptions:
     gpu: int = 0
 
     def check(self) -> None:
-        """Raises a `UserError` that names what this machine cannot do with Paddle."""
+        """Raises a `UserError` that names what this machine cannot do."""
         import paddle
 
         bf16, fp16 = self.precision == "bf16", self.precision == "fp16"
@@ -52,24 +52,11 @@ class PredictorOptions:
         if bf16 and not paddle.base.core.supports_bfloat16():
             raise UserError("--precision bf16: this CPU does not have it (AVX-512); use fp32")
 
-    def check_for_onnx(self) -> None:
-        """Raises a `UserError` that names what an ONNX model is not run with."""
-        for flag, wanted in (
-            ("--use-gpu True", self.use_gpu),
-            ("--use-tensorrt True", self.use_tensorrt),
-            (f"--precision {self.precision}", self.precision != "fp32"),
-        ):
-            if wanted:
-                raise UserError(
-                    f"{flag}: an ONNX model runs on a CPU, in fp32; "
-                    "leave it out, or export the model with --format paddle"
-                )
-
 
 def program_of(prefix: Path) -> Path:
-    """Paddle's program that stands beside `prefix.pdiparams`; the newer format where both do."""
-    newer, older = map(Path, map(str(prefix).__add__, PROGRAM_ENDINGS))
-    return older if older.is_file() and not newer.is_file() else newer
+    """The program that lies in a folder; where none does, the path of Paddle's."""
+    paths = [prefix.with_suffix(ending) for ending in (*PROGRAM_ENDINGS, ONNX)]
+    return next(filter(Path.is_file, paths), paths[0])
 
 
 def files_of(program: Path) -> list[Path]:

@@ -1,7 +1,4 @@
-"""Ranks and what they exchange; one process is a world of size 1, on the same path.
-
-A process that has not imported Paddle, which connects ranks, is alone.
-"""
+"""Ranks and what they exchange; one process is a world of size 1, on the same path."""
 
 from __future__ import annotations
 
@@ -19,19 +16,19 @@ HEARTBEAT_SECONDS = 5.0
 """How often a rank that keeps the others waiting tells them that it is there."""
 
 
-def _exchange() -> Any:
-    """Paddle's exchange between ranks, or None where it was not imported."""
-    return sys.modules.get("paddle.distributed")
+def _paddle() -> Any:
+    """Paddle, which connects ranks; a process that has not imported it is alone."""
+    return sys.modules.get("paddle")
 
 
 def rank() -> int:
     """This process's place in the world, from 0."""
-    return _exchange().get_rank() if _exchange() else 0
+    return _paddle().distributed.get_rank() if _paddle() else 0
 
 
 def world_size() -> int:
     """How many processes run together."""
-    return _exchange().get_world_size() if _exchange() else 1
+    return _paddle().distributed.get_world_size() if _paddle() else 1
 
 
 def is_main_process() -> bool:
@@ -42,14 +39,12 @@ def is_main_process() -> bool:
 def barrier() -> None:
     """Waits until every rank is here."""
     if world_size() > 1:
-        _exchange().barrier()
+        _paddle().distributed.barrier()
 
 
 def synchronized(network: paddle.nn.Layer) -> paddle.nn.Layer:
     """A network whose weights are now rank 0's and whose gradients will be means over ranks."""
-    import paddle
-
-    return paddle.DataParallel(network) if world_size() > 1 else network
+    return _paddle().DataParallel(network) if world_size() > 1 else network
 
 
 def average_statistics(network: paddle.nn.Layer) -> None:
@@ -72,20 +67,14 @@ def gather(rows: paddle.Tensor) -> paddle.Tensor:
     """
     if world_size() == 1:
         return rows
-    import paddle
-
     parts: list[paddle.Tensor] = []
-    paddle.distributed.all_gather(parts, rows)
-    return paddle.concat(parts)
+    _paddle().distributed.all_gather(parts, rows)
+    return _paddle().concat(parts)
 
 
 def gather_array(array: np.ndarray) -> np.ndarray:
     """`gather` for a NumPy array."""
-    if world_size() == 1:
-        return array
-    import paddle
-
-    return gather(paddle.to_tensor(array)).numpy()
+    return array if world_size() == 1 else gather(_paddle().to_tensor(array)).numpy()
 
 
 def gather_objects(value: Any) -> list[Any]:
@@ -93,7 +82,7 @@ def gather_objects(value: Any) -> list[Any]:
     if world_size() == 1:
         return [value]
     values: list[Any] = []
-    _exchange().all_gather_object(values, value)
+    _paddle().distributed.all_gather_object(values, value)
     return values
 
 
@@ -140,5 +129,5 @@ class ProcessGroup:
         if world_size() == 1:
             return value
         value = value.clone()
-        _exchange().all_reduce(value)
+        _paddle().distributed.all_reduce(value)
         return value
