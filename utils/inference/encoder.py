@@ -68,7 +68,7 @@ class Encoder:
     ):
         self.backend, self.transform = backend, transform
         self.options, self.weights = options or LoaderOptions(), weights or {}
-        self._batch_size = batch_size
+        self.batch_size = batch_size
 
     def encode(
         self,
@@ -96,7 +96,7 @@ class Encoder:
 
     def _encode(self, split: Split, stop: engine.StopFlag | None, keep_z: bool) -> Encoded:
         shard = (distributed.rank(), distributed.world_size())
-        batches = BatchLoader(split, self.transform, self._batch_size, self.options, shard)
+        batches = BatchLoader(split, self.transform, self.batch_size, self.options, shard)
         to_rows = self.backend.z if keep_z else self.backend
         rows, index = engine.encode(to_rows, batches, f"encoding {split.name}", stop)
         codes, z = (pack_codes(rows), rows) if keep_z else (rows, None)

@@ -56,7 +56,7 @@ def average_statistics(network: paddle.nn.Layer) -> None:
     for value in network.state_dict().values() if world_size() > 1 else ():
         if value.stop_gradient:
             total = value.clone()
-            _exchange().all_reduce(total)
+            _paddle().distributed.all_reduce(total)
             value.set_value(total / world_size())
 
 

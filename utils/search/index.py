@@ -1,0 +1,411 @@
+"""An index of images that grows: add, remove, sync, search; every image is encoded once.
+
+model = {"bit": 64, "model_dir": "output/inference"}
+with ImageIndex(open_store("pictures.db"), load_encoder(model), model) as index:
+    index.sync("pictures")
+    hits = index.search("query.jpg", k=10, where="label = 'cat'")
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import struct
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Union
+
+import numpy as np
+from PIL import Image
+
+from utils.codes import packed_bytes
+from utils.config.options import MAX_WORKERS
+from utils.datasets import unlisted_images
+from utils.datasets.images import ImageFiles, is_image_name, open_image
+from utils.datasets.loader import BatchLoader, LoaderOptions
+from utils.datasets.transforms import build_transform
+from utils.inference.encoder import Encoder
+from utils.inference.export import find_exported, load_exported
+from utils.inference.program import ONNX, PredictorOptions
+from utils.search.store import BATCH, Entry, Store
+from utils.system.errors import UserError, reason
+from utils.system.logger import progress
+from utils.system.runtime import choose_device, cores_for_each, setup_environment, setup_paddle
+
+LOOKED_UP = 1000
+"""Paths that are looked up at a time."""
+PathLike = Union[str, os.PathLike]
+Labels = Union[str, Sequence[str], Callable[[str], Union[str, Sequence[str]]]]
+"""The labels of all images, or what tells those of an image's path."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """An image that a search has found."""
+
+    id: int
+    distance: int
+    path: str
+    labels: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+@dataclass
+class Changes:
+    """How many images an update has met; `left_out`: what is wrong with each other one, by path."""
+
+    new: int = 0
+    changed: int = 0
+    vanished: int = 0
+    unchanged: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.new} new, {self.changed} changed, {self.vanished} vanished, "
+            f"{self.unchanged} unchanged, {len(self.left_out)} left out"
+        )
+
+
+class ImageIndex:
+    """Images in a store: codes of one network, labels, metadata.
+
+    Any thread may search while one changes it.
+
+    Args:
+        store: from `open_store`; an index is made where it holds none yet.
+        encoder: the index's network; without it, what needs no encoding works.
+        model: the `model` of `load_encoder`, `bit` at least; kept in a new index.
+
+    Raises:
+        UserError: the index is of another network (weights, transform, bits or precision), or there
+            is none and no encoder.
+    """
+
+    def __init__(
+        self, store: Store, encoder: Encoder | None = None, model: dict[str, Any] | None = None
+    ):
+        self.store, self._encoder = store, encoder
+        if encoder is not None:
+            network = {**encoder.provenance(), "bit": model["bit"]}
+            _create_or_check(store, {"bit": model["bit"], "network": network, "model": model})
+        elif not store.metadata:
+            raise _no_index(store)
+        self.bit: int = store.metadata["bit"]
+        self._lock, self._running = threading.Lock(), contextlib.ExitStack()
+        self._is_running = False
+
+    def __enter__(self) -> ImageIndex:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._running.close()
+        self.store.close()
+
+    def __len__(self) -> int:
+        return self.store.count()
+
+    def info(self) -> dict[str, Any]:
+        """In JSON values: name, kind of store, number of images, bits, network, model."""
+        kind = type(self.store).__name__
+        return {"index": self.store.name, "store": kind, "images": len(self), **self.store.metadata}
+
+    def add(
+        self,
+        paths: PathLike | Iterable[PathLike],
+        labels: Labels | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> Changes:
+        """Adds image files, and all below folders; only what is new or changed is encoded.
+
+        Each batch is kept as soon as it is encoded. What cannot be read is left out. Where labels
+        or metadata are None, an image keeps those that it has.
+        """
+        return self._update(_find_files(paths), labels, metadata)
+
+    def sync(self, folder: PathLike, labels: Labels | None = None) -> Changes:
+        """Adds what is new or changed below a folder, and removes what has vanished from it.
+
+        A folder that is missing or holds no image is an error: its disk may not be there.
+        """
+        if not os.path.isdir(folder):
+            raise UserError(f"{folder}: the folder is missing; `remove` takes its images out")
+        found = _find_files(folder)
+        changes = self._update(found, labels, None)
+        there = set(found)
+        vanished = [e.id for e in self._below(_absolute(folder)) if e.path not in there]
+        changes.vanished = self._delete(vanished)
+        return changes
+
+    def remove(self, paths: PathLike | Iterable[PathLike]) -> int:
+        """Removes images by path, and all below folders, there or not; returns how many."""
+        absolute = _absolute(paths)
+        found = {path: entry.id for path, entry in self._look_up(absolute).items() if entry.code}
+        folders = [path for path in absolute if path not in found]
+        return self._delete({*found.values(), *(entry.id for entry in self._below(folders))})
+
+    def search(
+        self,
+        query: PathLike | Image.Image | np.ndarray | int,
+        k: int = 10,
+        where: str | None = None,
+        max_distance: int | None = None,
+    ) -> list[Hit]:
+        """The nearest images, by (distance, id).
+
+        Args:
+            query: an image's file, an image, a packed code (uint8 [bytes]), or the id of an image
+                of the index, which then finds itself, too.
+            k: how many, at most.
+            where: a filter (`utils.search.filters`).
+            max_distance: the most bits in which a code may differ.
+        """
+        if k < 1:
+            raise UserError(f"{k} images asked for: ask for 1 or more")
+        if isinstance(query, (int, np.integer)):
+            query = self._code_of(int(query))
+        elif not isinstance(query, np.ndarray):
+            (query,) = self.encode([query])
+        if query.dtype != np.uint8 or query.shape != (packed_bytes(self.bit),):
+            raise UserError(f"a code of {query.dtype} {list(query.shape)}: not of {self.bit} bits")
+        ((ids, distances),) = self.store.search(query[np.newaxis], k, where)
+        if max_distance is not None:
+            ids = ids[: np.searchsorted(distances, max_distance, side="right")]
+        entries = self.store.get(ids.tolist())
+        found = [(entries.get(i), d) for i, d in zip(ids.tolist(), distances.tolist())]
+        return [Hit(e.id, d, e.path, e.labels) for e, d in found if e]  # not what is gone just now
+
+    def encode(self, images: Sequence[PathLike | Image.Image]) -> np.ndarray:
+        """Packed codes, uint8 [n, bytes], of image files or images."""
+        encoder, codes = self._the_encoder(), [np.empty((0, packed_bytes(self.bit)), np.uint8)]
+        least_side = encoder.transform.resize.least_side
+        for begin in range(0, len(images), encoder.batch_size):
+            pixels = []
+            for image in images[begin : begin + encoder.batch_size]:
+                if not isinstance(image, Image.Image):
+                    image = open_image(image, least_side=least_side)
+                pixels.append(encoder.transform(image.convert("RGB")))
+            codes.append(self._run(np.stack(pixels)))
+        return np.concatenate(codes)
+
+    def _code_of(self, number: int) -> np.ndarray:
+        entry = self.store.get([number]).get(number)
+        if entry is None:
+            raise UserError(f"{number}: no image of the index has this id")
+        return np.frombuffer(entry.code, np.uint8)
+
+    def _the_encoder(self) -> Encoder:
+        if self._encoder is None:
+            raise UserError(f"{self.store.name}: opened without its network, it encodes no image")
+        return self._encoder
+
+    def _run(self, pixels: np.ndarray) -> np.ndarray:
+        """Codes of a batch, for one thread at a time; the network stays ready until the end."""
+        with self._lock:
+            if not self._is_running:
+                self._running.enter_context(self._encoder.backend)
+                self._is_running = True
+            return self._encoder.backend(pixels)
+
+    def _update(
+        self, paths: list[str], labels: Labels | None, metadata: dict[str, Any] | None
+    ) -> Changes:
+        changes, outdated, taken = Changes(), [], set()
+        for begin in range(0, len(paths), LOOKED_UP):
+            some = list(filter(_is_utf8, paths[begin : begin + LOOKED_UP]))
+            files, described = ImageFiles(some, ""), []
+            for index, entry in enumerate(self._look_up(some, taken).values()):
+                key, wanted = files.key(index), _described(entry, labels, metadata)
+                if entry.key != key:
+                    outdated.append(wanted._replace(key=key))
+                elif wanted != entry:
+                    described.append(wanted)
+                else:
+                    changes.unchanged += 1
+            self.store.upsert(described)
+            changes.changed += len(described)
+        for path in paths:
+            if not _is_utf8(path):
+                changes.left_out[path] = f"{path}: its name is not UTF-8"
+        if outdated:
+            self._encode(outdated, changes)
+        return changes
+
+    def _encode(self, entries: list[Entry], changes: Changes) -> None:
+        """Encodes new entries, which have no code, and outdated ones; stores batch by batch."""
+        encoder = self._the_encoder()
+        split = unlisted_images([Path(entry.path) for entry in entries], "")
+        options = replace(encoder.options, skip_bad=True)
+        batches = BatchLoader(split, encoder.transform, encoder.batch_size, options)
+        for pixels, places in progress(batches, "encoding", len(batches)):
+            codes = self._run(pixels)
+            batch = [(entries[i], code) for i, code in zip(places, codes) if i >= 0]
+            self.store.upsert([entry._replace(code=code.tobytes()) for entry, code in batch])
+            new = sum(not entry.code for entry, _ in batch)
+            changes.new += new
+            changes.changed += len(batch) - new
+        changes.left_out.update({entries[i].path: problem for i, problem in batches.bad.items()})
+        # What was there and cannot be read any more has the code of an earlier image.
+        self._delete([entries[i].id for i in batches.bad if entries[i].code])
+
+    def _look_up(self, paths: Iterable[str], taken: set[int] | None = None) -> dict[str, Entry]:
+        """The entries of paths; a new one has a free id, which joins `taken`, and no code."""
+        taken = set() if taken is None else taken
+        candidates = {path: candidate_ids(path) for path in paths}
+        there = self.store.get([number for ids in candidates.values() for number in ids])
+        found = {}
+        for path, ids in candidates.items():
+            entries = [there[number] for number in ids if number in there]
+            free = [number for number in ids if number not in there and number not in taken]
+            known = [entry for entry in entries if entry.path == path]
+            if not (known or free):
+                raise UserError(f"{path}: other images have its ids; give the file another name")
+            found[path] = known[0] if known else Entry(free[0], path, "", b"")
+            taken.add(found[path].id)
+        return found
+
+    def _below(self, folders: Sequence[str]) -> list[Entry]:
+        below = tuple(os.path.join(folder, "") for folder in folders)
+        batches = self.store.scan() if below else ()
+        return [entry for batch in batches for entry in batch if entry.path.startswith(below)]
+
+    def _delete(self, ids: Iterable[int]) -> int:
+        ids = list(ids)
+        for begin in range(0, len(ids), BATCH):
+            self.store.delete(ids[begin : begin + BATCH])
+        return len(ids)
+
+
+def copy_index(source: Store, target: Store) -> int:
+    """Copies an index to another store, which keeps what it has; returns how many images.
+
+    The target's index is made where there is none yet, else must be of the same network.
+    """
+    if not source.metadata:
+        raise _no_index(source)
+    _create_or_check(target, source.metadata)
+    count = 0
+    for batch in progress(source.scan(), "copying", -(-source.count() // BATCH)):
+        target.upsert(batch)
+        count += len(batch)
+    return count
+
+
+def load_encoder(model: dict[str, Any], device: str = "auto") -> Encoder:
+    """Loads a network as an index needs it, and Paddle where the network does.
+
+    Args:
+        model: `bit`, and `model_dir`, an exported model's folder, or `pretrained`, trained weights,
+            with the arguments of `build_transform` that are not as published. `precision` is
+            'fp32' unless it says otherwise.
+        device: 'auto', 'cpu' or 'gpu'.
+    """
+    bit, precision, exported = model["bit"], model.get("precision", "fp32"), model.get("model_dir")
+    if exported and find_exported(exported, bit)[0].suffix == ONNX:
+        setup_environment(device=device)
+        on_gpu = False
+    else:
+        setup_paddle(device=device)
+        on_gpu = choose_device(device) != "cpu"
+    if exported:
+        options = PredictorOptions(on_gpu, precision)
+        backend, record = load_exported(exported, bit, options)
+        transform, weights = record.transform(), record.fingerprint()
+    else:
+        from models import HashNet
+        from utils.inference.backends import build_backend
+
+        network = HashNet(bit)
+        weights = network.load_weights(model["pretrained"])
+        sizes = model.get("resize_size", 256), model.get("crop_size", 224)
+        transform = build_transform(model.get("resize", "short_side"), *sizes)
+        backend = build_backend(network, transform.crop_size, "auto", precision)
+    loading = LoaderOptions(min(cores_for_each(), MAX_WORKERS))
+    return Encoder(backend, transform, 64, loading, weights)
+
+
+def folder_name(path: str) -> str:
+    """The name of the folder that a file lies in, to be its label."""
+    return os.path.basename(os.path.dirname(path))
+
+
+def candidate_ids(path: str) -> tuple[int, ...]:
+    """The ids that an image may have, from a hash of its path: the first that no other has."""
+    digest = hashlib.blake2b(path.encode(), digest_size=24).digest()
+    return tuple(number >> 11 for number in struct.unpack(">3Q", digest))
+
+
+def _no_index(store: Store) -> UserError:
+    return UserError(
+        f"{store.name}: no index is there; `add` and `sync` make one, with --model-dir or "
+        "--pretrained"
+    )
+
+
+def _create_or_check(store: Store, metadata: dict[str, Any]) -> None:
+    """Makes the index that `metadata` tells of; one that is there must be of the same network."""
+    if not store.metadata:
+        store.create(metadata)
+    there, wanted = store.metadata["network"], metadata["network"]
+    if any(there.get(name) != wanted[name] for name in wanted if name != "weights"):
+        raise UserError(f"{store.name}: is of {_in_words(there)}, not of {_in_words(wanted)}")
+
+
+def _in_words(network: dict[str, Any]) -> str:
+    weights = f"{network.get('weights')} ({str(network.get('weights_sha256'))[:12]})"
+    return f"{weights}, {network.get('bit')} bits, {network.get('transform')}, " + str(
+        network.get("precision")
+    )
+
+
+def _described(entry: Entry, labels: Labels | None, metadata: dict[str, Any] | None) -> Entry:
+    """The entry with the labels and metadata that are given."""
+    if labels is not None:
+        given = labels(entry.path) if callable(labels) else labels
+        given = {given} if isinstance(given, str) else set(given)
+        entry = entry._replace(labels=tuple(sorted(given)))
+    if metadata is not None:
+        entry = entry._replace(metadata=metadata)
+    try:
+        json.dumps(entry[4:], ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{entry.path}: labels or metadata are not text and JSON: {error}"
+        ) from error
+    return entry
+
+
+def _absolute(paths: PathLike | Iterable[PathLike]) -> list[str]:
+    paths = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    return list(dict.fromkeys(map(os.path.abspath, paths)))
+
+
+def _is_utf8(path: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in path)
+
+
+def _find_files(paths: PathLike | Iterable[PathLike]) -> list[str]:
+    """Absolute paths of files, and of all images below folders, which must hold one."""
+    found: list[str] = []
+    for path in _absolute(paths):
+        if not os.path.isdir(path):
+            found.append(path)
+            continue
+        before = len(found)
+        for where, folders, names in os.walk(path, onerror=_refuse):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            found += [os.path.join(where, name) for name in sorted(names) if is_image_name(name)]
+        if len(found) == before:
+            raise UserError(f"{path}: the folder holds no image")
+    return list(dict.fromkeys(found))
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(f"{error.filename}: cannot be read: {reason(error)}") from error
