@@ -22,7 +22,7 @@ from typing import Any, Union
 import numpy as np
 from PIL import Image
 
-from utils.codes import packed_bytes
+from utils.codes import check_bit, packed_bytes
 from utils.config.options import MAX_WORKERS
 from utils.datasets import unlisted_images
 from utils.datasets.images import ImageFiles, is_image_name, open_image
@@ -32,10 +32,15 @@ from utils.inference.encoder import Encoder
 from utils.inference.export import find_exported, load_exported
 from utils.inference.program import ONNX, PredictorOptions
 from utils.search.store import BATCH, Entry, Store
-from utils.system.errors import UserError, reason
+from utils.system.errors import UserError, reason, short_repr
 from utils.system.logger import progress
 from utils.system.runtime import choose_device, cores_for_each, setup_environment, setup_paddle
 
+MODEL = {
+    **{"bit": 0, "model_dir": "", "pretrained": "", "precision": "fp32"},
+    **{"resize": "short_side", "resize_size": 256, "crop_size": 224},
+}
+"""What `load_encoder` wants to know, and its defaults."""
 LOOKED_UP = 1000
 """Paths that are looked up at a time."""
 PathLike = Union[str, os.PathLike]
@@ -303,30 +308,35 @@ def load_encoder(model: dict[str, Any], device: str = "auto") -> Encoder:
 
     Args:
         model: `bit`, and `model_dir`, an exported model's folder, or `pretrained`, trained weights,
-            with the arguments of `build_transform` that are not as published. `precision` is
-            'fp32' unless it says otherwise.
+            with what differs from `MODEL`.
         device: 'auto', 'cpu' or 'gpu'.
     """
-    bit, precision, exported = model["bit"], model.get("precision", "fp32"), model.get("model_dir")
-    if exported and find_exported(exported, bit)[0].suffix == ONNX:
+    model = {**MODEL, **model}
+    for name, value in model.items():
+        if name not in MODEL or type(value) is not type(MODEL[name]):
+            raise UserError(f"the network's {name} is {short_repr(value)}: --bit and others say it")
+    bit, precision, folder = model["bit"], model["precision"], model["model_dir"]
+    check_bit(bit, "--bit: ")
+    if folder and find_exported(folder, bit)[0].suffix == ONNX:
         setup_environment(device=device)
         on_gpu = False
     else:
         setup_paddle(device=device)
         on_gpu = choose_device(device) != "cpu"
-    if exported:
-        options = PredictorOptions(on_gpu, precision)
-        backend, record = load_exported(exported, bit, options)
+    if folder:
+        backend, record = load_exported(folder, bit, PredictorOptions(on_gpu, precision))
         transform, weights = record.transform(), record.fingerprint()
     else:
         from models import HashNet
         from utils.inference.backends import build_backend
 
+        resize_size, crop_size = model["resize_size"], model["crop_size"]
+        if not 63 <= crop_size <= resize_size < 1 << 14:
+            raise UserError(f"--crop-size {crop_size}: expected 63 to --resize-size {resize_size}")
         network = HashNet(bit)
         weights = network.load_weights(model["pretrained"])
-        sizes = model.get("resize_size", 256), model.get("crop_size", 224)
-        transform = build_transform(model.get("resize", "short_side"), *sizes)
-        backend = build_backend(network, transform.crop_size, "auto", precision)
+        transform = build_transform(model["resize"], resize_size, crop_size)
+        backend = build_backend(network, crop_size, "auto", precision)
     loading = LoaderOptions(min(cores_for_each(), MAX_WORKERS))
     return Encoder(backend, transform, 64, loading, weights)
 
@@ -353,16 +363,17 @@ def _create_or_check(store: Store, metadata: dict[str, Any]) -> None:
     """Makes the index that `metadata` tells of; one that is there must be of the same network."""
     if not store.metadata:
         store.create(metadata)
-    there, wanted = store.metadata["network"], metadata["network"]
+    there, wanted = store.metadata.get("network"), metadata["network"]
+    if not isinstance(there, dict):
+        raise UserError(f"{store.name}: says nothing of its network")
     if any(there.get(name) != wanted[name] for name in wanted if name != "weights"):
         raise UserError(f"{store.name}: is of {_in_words(there)}, not of {_in_words(wanted)}")
 
 
 def _in_words(network: dict[str, Any]) -> str:
-    weights = f"{network.get('weights')} ({str(network.get('weights_sha256'))[:12]})"
-    return f"{weights}, {network.get('bit')} bits, {network.get('transform')}, " + str(
-        network.get("precision")
-    )
+    sha256, names = str(network.get("weights_sha256")), ("bit", "transform", "precision")
+    bit, *how = (str(network.get(name)) for name in names)
+    return f"{network.get('weights')} ({sha256[:12]}), {bit} bits, {', '.join(how)}"
 
 
 def _described(entry: Entry, labels: Labels | None, metadata: dict[str, Any] | None) -> Entry:
@@ -395,6 +406,8 @@ def _find_files(paths: PathLike | Iterable[PathLike]) -> list[str]:
     """Absolute paths of files, and of all images below folders, which must hold one."""
     found: list[str] = []
     for path in _absolute(paths):
+        if not os.path.lexists(path):
+            raise UserError(f"{path}: the image is missing")
         if not os.path.isdir(path):
             found.append(path)
             continue
