@@ -378,18 +378,17 @@ def _in_words(network: dict[str, Any]) -> str:
 
 def _described(entry: Entry, labels: Labels | None, metadata: dict[str, Any] | None) -> Entry:
     """The entry with the labels and metadata that are given."""
-    if labels is not None:
-        given = labels(entry.path) if callable(labels) else labels
-        given = {given} if isinstance(given, str) else set(given)
-        entry = entry._replace(labels=tuple(sorted(given)))
-    if metadata is not None:
-        entry = entry._replace(metadata=metadata)
+    given = labels(entry.path) if callable(labels) else labels
+    given = (given,) if isinstance(given, str) else given
     try:
-        json.dumps(entry[4:], ensure_ascii=False, allow_nan=False).encode()
+        if given is not None:
+            "".join(given).encode()
+            entry = entry._replace(labels=tuple(sorted(set(given))))
+        if metadata is not None:
+            json.dumps(metadata, allow_nan=False)
+            entry = entry._replace(metadata=metadata)
     except (TypeError, ValueError) as error:
-        raise UserError(
-            f"{entry.path}: labels or metadata are not text and JSON: {error}"
-        ) from error
+        raise UserError(f"{entry.path}: labels or metadata: not text and JSON: {error}") from error
     return entry
 
 

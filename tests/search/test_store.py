@@ -1,0 +1,259 @@
+"""Stores of an index: the answers of brute force, whatever has happened before."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import multiprocessing
+import os
+import random
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from utils.search.filters import parse_filter
+from utils.search.milvus import MOST, MilvusStore
+from utils.search.store import Entry, SqliteStore, open_store
+from utils.system.errors import UserError
+
+HAS_LITE = all(map(importlib.util.find_spec, ("pymilvus", "milvus_lite")))
+LITE = pytest.mark.skipif(not HAS_LITE, reason="pymilvus or milvus-lite is not installed")
+KINDS = ["{}.db", pytest.param("milvus:{}_milvus.db", marks=LITE)]
+LABELS = ["cat", "dog", "it's", 'a"b', "ü\\x"]
+METADATA = {"year": [2000, 2001, 2002.5, "2001"], "who": ["x", "x_y", "y%"], "ok": [True, False]}
+
+
+def labelled(*names):
+    return lambda entry: bool({*names} & {*entry.labels})
+
+
+def year(entry, default=0.0):
+    value = entry.metadata.get("year", default)
+    return default if isinstance(value, str) else value
+
+
+FILTERS = {
+    "label = 'cat'": labelled("cat"),
+    "label != 'cat' AND year >= 2001": lambda e: "cat" not in e.labels and year(e) >= 2001,
+    "label IN ('dog','it''s') or path LIKE '/a/1%'": lambda e: (
+        labelled("dog", "it's")(e) or e.path.startswith("/a/1")
+    ),
+    "label NOT IN ('dog', 'cat')": lambda e: not labelled("dog", "cat")(e),
+    "(label = 'a\"b' OR label == 'ü\\x')": labelled('a"b', "ü\\x"),
+    "year <> 2001": lambda e: e.metadata.get("year") != 2001,
+    "year < 2001.5": lambda e: year(e, 3000) < 2001.5,
+    "year > 'a'": lambda e: False,
+    "who = 'x_y' AND (year = 2000 OR ok = true)": lambda e: (
+        e.metadata.get("who") == "x_y" and (year(e) == 2000 or e.metadata.get("ok") is True)
+    ),
+    "who LIKE 'x_%'": lambda e: e.metadata.get("who") == "x_y",
+    "nobody != 1 AND id >= 0": lambda e: True,
+}
+
+
+def drawn(number: int, bit: int, draw: random.Random) -> Entry:
+    """An entry with one of few codes, so that many are equally far."""
+    code = np.packbits([draw.random() < 0.2 if i < 6 else 0 for i in range(bit)])
+    metadata = {name: draw.choice(v) for name, v in METADATA.items() if draw.random() < 0.7}
+    labels = tuple(sorted(draw.sample(LABELS, draw.randrange(3))))
+    return Entry(
+        number, f"/a/{draw.randrange(100)} {number}", "k", code.tobytes(), labels, metadata
+    )
+
+
+def brute_force(entries, code, k, keep):
+    """Distances and ids, by both."""
+    found = []
+    for entry in filter(keep, entries):
+        differing = np.frombuffer(entry.code, np.uint8) ^ code
+        found.append((int(np.unpackbits(differing).sum()), entry.id))
+    return sorted(found)[:k]
+
+
+def made(kind: str, folder, bit: int):
+    """A new store of a kind, and its name."""
+    name = kind.format(folder / "index")
+    store = open_store(name)
+    assert store.metadata == {}
+    store.create({"bit": bit, "network": {"weights_sha256": "0"}})
+    return store, name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bit", [12, 16, 64, 100, 512])
+def test_answers_are_those_of_brute_force(kind, bit, tmp_path):
+    draw, entries = random.Random(bit), {}
+    store, name = made(kind, tmp_path, bit)
+    for step in range(3):
+        new = {number: drawn(number, bit, draw) for number in draw.sample(range(1, 500), 200)}
+        entries.update(new)  # some of them in place of others
+        store.upsert(list(new.values()))
+        gone = draw.sample(sorted(entries), 40)
+        store.delete([*gone, 1000])
+        for number in gone:
+            del entries[number]
+        if step == 1:
+            store.close()
+            store = open_store(name)
+            assert store.metadata["bit"] == bit
+        assert store.count() == len(entries) and store.get([*entries, 1000]) == entries
+        assert {e.id: e for some in store.scan() for e in some} == entries
+        codes = np.stack([np.frombuffer(e.code, np.uint8) for e in list(entries.values())[:2]])
+        for where, keep in {None: lambda e: True, **FILTERS}.items():
+            for k in (1, 7, 1000):
+                for code, found in zip(codes, store.search(codes, k, where)):
+                    pairs = list(zip(found[1].tolist(), found[0].tolist()))
+                    assert pairs == brute_force(entries.values(), code, k, keep), (where, k)
+    store.close()
+
+
+@LITE
+def test_more_ties_than_milvus_returns_at_once(tmp_path):
+    store, _ = made("milvus:{}.db", tmp_path, 8)
+    rng = np.random.default_rng(0)
+    ids = np.unique(rng.integers(0, 1 << 53, MOST + 4000))
+    for some in np.array_split(ids, 3):
+        store.upsert(
+            [Entry(number, "/p", "k", bytes([number % 8 == 0])) for number in some.tolist()]
+        )
+    for k in (5, MOST):
+        ((found, distances),) = store.search(np.array([[1]], np.uint8), k)
+        order = np.lexsort([ids, ids % 8 != 0])[:k]
+        np.testing.assert_array_equal(found, ids[order])
+        np.testing.assert_array_equal(distances, ids[order] % 8 != 0)
+    with pytest.raises(UserError, match=r"16,385 images asked for: Milvus finds 16,384 at most"):
+        store.search(np.array([[1]], np.uint8), MOST + 1)
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        *(("", "not a whole one"), ("label = 'a' AND", "not a whole one"), ("a = 1)", "whole")),
+        *(("a = 1; DROP TABLE images", "; DROP TABLE"), ("a = (SELECT 1)", "a = ")),
+        *(("label < 'x'", "label <"), ("a LIKE 'x%y'", "a LIKE"), ("a = 1 b = 2", "whole")),
+        *(("'a' = 'a'", "'a' ="), ("a = b", "a = b"), ("x" * 10_001, "not understood")),
+    ],
+)
+def test_a_filter_that_is_none_is_one_line(text, where):
+    with pytest.raises(UserError, match=r"^filter .* expected such as label = 'cat'") as told:
+        parse_filter(text)
+    assert where in str(told.value) and len(str(told.value).splitlines()) == 1
+
+
+def test_parentheses_without_end_are_refused_by_sqlite(tmp_path):
+    store, _ = made(KINDS[0], tmp_path, 8)
+    store.upsert([Entry(1, "/a", "k", b"a")])
+    with pytest.raises(UserError, match=r"index\.db: "):
+        store.search(np.zeros((1, 1), np.uint8), 1, "(" * 2000 + "a = 1" + ")" * 2000)
+    assert len(store.search(np.zeros((1, 1), np.uint8), 1)[0][0]) == 1
+
+
+def others(path):
+    """What is no index of ours: name → message."""
+    (path / "folder.db").mkdir()
+    (path / "text.db").write_text("no database at all" * 100)
+    with sqlite3.connect(path / "other.db") as db:
+        db.execute("CREATE TABLE images (id)")
+    db.close()
+    made(KINDS[0], path, 8)[0].close()
+    (path / "index.db").rename(path / "damaged.db")
+    with sqlite3.connect(path / "damaged.db") as db:
+        db.execute("UPDATE about SET value = '\"eight\"' WHERE name = 'bit'")
+    db.close()
+    return {
+        "folder.db": "not a regular file",
+        "text.db": "file is not a database",
+        "other.db": "a database, but not an index",
+        "damaged.db": "a damaged index",
+    }
+
+
+def test_what_is_no_index_is_one_line(tmp_path):
+    for name, message in others(tmp_path).items():
+        with pytest.raises(UserError, match=rf"{name}: {message}"):
+            open_store(str(tmp_path / name))
+    if not HAS_LITE:
+        with pytest.raises(UserError, match=r"not installed: pip install -r requirements-search"):
+            MilvusStore("http://localhost:1")
+        return
+    for name, message in (
+        (f"milvus:{tmp_path}/damaged.db", "an index in SQLite: name it without milvus:"),
+        (f"milvus:{tmp_path}/text.db", "Open local milvus failed"),
+        ("http://127.0.0.1:1", "Fail connecting to server"),
+        ("milvus:file", "expected http://HOST:PORT"),
+    ):
+        with pytest.raises(UserError, match=message):
+            open_store(name)
+
+
+def test_codes_of_a_wrong_length_are_told(tmp_path):
+    store, _ = made(KINDS[0], tmp_path, 16)
+    store.upsert([Entry(1, "/a", "k", b"ab"), Entry(2, "/b", "k", b"abc")])
+    with pytest.raises(UserError, match=r"a damaged index: codes that do not have 2 bytes"):
+        store.search(np.zeros((1, 2), np.uint8), 1)
+
+
+def test_a_reader_sees_what_another_process_does(tmp_path):
+    writer, name = made(KINDS[0], tmp_path, 8)
+    reader, code = SqliteStore(name), np.zeros((1, 1), np.uint8)
+
+    def seen(**how):
+        return reader.search(code, 9, **how)[0][0].tolist()
+
+    assert seen() == []
+    writer.upsert([Entry(n, f"/{n}", "k", bytes([n]), ("odd",) * (n % 2)) for n in range(1, 4)])
+    assert seen() == [1, 2, 3] and seen(where="label = 'odd'") == [1, 3]
+    writer.delete([1])
+    writer.upsert([Entry(3, "/3", "k", b"\0")])
+    assert seen() == [3, 2] and seen(where="label = 'odd'") == []
+    writer.delete([3])
+    writer.upsert([Entry(3, "/3", "k", b"\xff")])
+    assert seen() == [2, 3]
+
+
+def keep_adding(name: str, acknowledged: str) -> None:
+    """Adds and replaces batch after batch, and notes each that is kept; until it is killed."""
+    store, draw = SqliteStore(name), random.Random(os.getpid())
+    if not store.metadata:
+        store.create({"bit": 64})
+    with Path(acknowledged).open("a") as file:
+        while True:
+            batch = [drawn(draw.randrange(10**6), 64, draw) for _ in range(20)]
+            batch = list({entry.id: entry for entry in batch}.values())
+            store.upsert(batch)
+            file.write(json.dumps([entry.id for entry in batch]) + "\n")
+            file.flush()
+
+
+def kill_while_adding(folder, kills: int) -> None:
+    """Kills a process that adds at random moments; what it noted must be there each time."""
+    name, notes, draw = str(folder / "killed.db"), folder / "notes.txt", random.Random(kills)
+    process = multiprocessing.get_context("fork").Process
+    for _ in range(kills):
+        job = process(target=keep_adding, args=(name, str(notes)))
+        job.start()
+        time.sleep(draw.uniform(0, 0.15))
+        os.kill(job.pid, signal.SIGKILL)
+        job.join()
+        lines = notes.read_text().splitlines(keepends=True) if notes.exists() else []
+        noted = {number for line in lines if line.endswith("\n") for number in json.loads(line)}
+        store = SqliteStore(name)
+        entries = {e.id: e for some in store.scan() for e in some} if store.metadata else {}
+        assert entries.keys() >= noted
+        if entries:
+            ids, _ = store.search(np.zeros((1, 8), np.uint8), len(entries))[0]
+            assert sorted(ids.tolist()) == sorted(entries)
+            cats = [e.id for e in entries.values() if "cat" in e.labels]
+            found, _ = store.search(np.zeros((1, 8), np.uint8), 10**6, "label = 'cat'")[0]
+            assert sorted(found.tolist()) == sorted(cats)
+        store.close()
+    assert len(entries) > 20
+
+
+def test_nothing_that_was_kept_is_lost_by_a_kill(tmp_path):
+    kill_while_adding(tmp_path, int(os.environ.get("HASHNET_KILLS", 8)))
