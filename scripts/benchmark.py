@@ -16,12 +16,14 @@ if __name__ == "__main__":
 
 import argparse
 import contextlib
+import importlib.util
 import io
 import itertools
 import json
 import multiprocessing
 import platform
 import re
+import resource
 import statistics
 import tarfile
 import time
@@ -38,9 +40,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from utils.codes import check_bit, pack_codes, unpack_codes
+from utils.codes import check_bit, nearest, pack_codes, unpack_codes
 from utils.datasets.lists import read_list
 from utils.metrics import evaluate_retrieval, mean_average_precision
+from utils.search.store import BATCH, Entry, open_store
 from utils.system.errors import UserError, run_command
 from utils.system.runtime import setup_paddle, usable_cores
 
@@ -275,6 +278,78 @@ def faiss_search(
     return partial(index.search, query_codes, min(topk, len(database_codes)))
 
 
+def index(arguments: argparse.Namespace) -> dict:
+    """An image index: SQLite, Milvus Lite where it is installed, and their limit, `nearest` alone.
+
+    Codes are drawn evenly; an image has a path and one of a hundred labels. Columns: seconds to
+    insert all, and to open the index and search once, in a process of its own · the same process's
+    memory at its peak, beyond what it had before (Milvus Lite's is in another one) · bytes an image
+    on disk · ms of a search for the nearest 10, 1000, and 10 of a label, the first time and again.
+    """
+    rng = np.random.default_rng(arguments.seed)
+    ids = np.unique(rng.integers(0, 1 << 53, arguments.images))
+    codes = rng.integers(0, 256, (len(ids), -(-arguments.bit // 8)), dtype=np.uint8)
+    with TemporaryDirectory() as folder:
+        names = {"SQLite": f"{folder}/index.db", "Milvus Lite": f"milvus:{folder}/lite.db"}
+        if importlib.util.find_spec("milvus_lite") is None:
+            del names["Milvus Lite"]
+        rows = [measure_store(kind, name, ids, codes, arguments) for kind, name in names.items()]
+    ways = {k: partial(time_of, partial(nearest, codes[:1], codes, k)) for k in (10, 1000)}
+    ms = {k: 1000 * seconds for k, seconds in take_turns(ways, arguments.turns).items()}
+    rows.append(
+        {**dict.fromkeys(rows[0]), "store": "nearest", "10 ms": ms[10], "1000 ms": ms[1000]}
+    )
+    print_table(rows)
+    return {"results": rows}
+
+
+def measure_store(
+    kind: str, name: str, ids: np.ndarray, codes: np.ndarray, arguments: argparse.Namespace
+) -> dict:
+    """Fills a store and searches it; a row of `index`."""
+    store = open_store(name)
+    store.create({"bit": arguments.bit, "network": {}})
+    begin = time.perf_counter()
+    for part in tqdm(np.array_split(np.arange(len(ids)), -(-len(ids) // BATCH)), leave=False):
+        entries = []
+        for row in np.random.default_rng(part[0]).permutation(part).tolist():
+            path, label = f"/pictures/{row % 997:03d}/IMG_{row:08d}.jpg", f"label {row % 100}"
+            entries.append(Entry(int(ids[row]), path, "0" * 32, codes[row].tobytes(), (label,)))
+        store.upsert(entries)
+    inserted = time.perf_counter() - begin
+    store.close()
+    size = sum(
+        path.stat().st_size for path in Path(name.partition(":")[2] or name).parent.rglob("*")
+    )
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        opened, mebibytes = pool.submit(_open_and_search, name, codes[:1]).result()
+    store = open_store(name)
+    search = partial(store.search, codes[:1])
+    search(10)
+    first = time_of(partial(search, 10, "label = 'label 7'"))
+    work = {"10": (10,), "1000": (1000,), "label": (10, "label = 'label 7'")}
+    ways = {key: partial(time_of, partial(search, *how)) for key, how in work.items()}
+    seconds = take_turns(ways, arguments.turns)
+    store.close()
+    return {
+        "store": kind,
+        "insert s": inserted,
+        "open s": opened,
+        "MiB": mebibytes if kind == "SQLite" else None,
+        "B/image": size / len(ids),
+        "10 ms": 1000 * seconds["10"],
+        "1000 ms": 1000 * seconds["1000"],
+        "label, first": 1000 * first,
+        "label ms": 1000 * seconds["label"],
+    }
+
+
+def _open_and_search(name: str, codes: np.ndarray) -> tuple[float, float]:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = time_of(lambda: open_store(name).search(codes, 10))
+    return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
 def photos(folder: Path) -> tuple[list[str], str]:
     """JPEG files of COCO's size, and in words what they are; drawn ones are written to `folder`."""
     files = sorted(map(str, Path(DATA, "coco_photos").rglob("*.jpg"))) if DATA else []
@@ -398,6 +473,7 @@ PARTS = {
         **{"bit": [16, 32, 48, 64], "queries": 5000, "database": 112_218, "topK": 5000},
         **{"textbook_queries": 50, "turns": 3, "threads": 0, "seed": 2000},
     },
+    index: {"images": 1_000_000, "bit": 64, "turns": 15, "seed": 2000},
 }
 """The flags of each part, with their defaults; 0 threads: as many as cores."""
 

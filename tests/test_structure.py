@@ -25,6 +25,7 @@ OPTIONAL = {
     "utils/metrics/plots.py": {"matplotlib"},
     "utils/training/curves.py": {"tensorboardX", "visualdl"},
     "utils/inference/onnx.py": {"onnxruntime", "paddle2onnx"},
+    "utils/search/milvus.py": {"milvus_lite", "pymilvus"},
 }
 FILES = [
     Path(name)
@@ -92,7 +93,8 @@ def test_rooms_import_no_package_beyond_the_run_time_ones():
     [
         ("utils.codes, utils.metrics", {"paddle", "PIL", "yaml", "tqdm"}),
         ("utils.config, utils.datasets", {"paddle"}),
-        ("utils.inference.export, utils.search", {"paddle", "onnxruntime"}),
+        ("utils.inference.export, utils.search", {"paddle", "onnxruntime", "utils.search.index"}),
+        ("utils.search.index", {"paddle", "onnxruntime", "pymilvus"}),
     ],
 )
 def test_front_doors_open_without_paddle(modules, strangers, run):

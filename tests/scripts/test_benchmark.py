@@ -13,6 +13,7 @@ SMALL = {
     "encode": "--pictures 70 --plain-pictures 4 --turns 1 --bit 16",
     "train": "--batch 2 --steps 1 --turns 1",
     "loss": "--batch 8 --bank 300 --bit 16 --turns 2",
+    "index": "--images 3000 --bit 12 --turns 1",
     "retrieval": "--queries 70 --database 900 --topK 50 --turns 1 --bit 8 64",
 }
 
@@ -61,6 +62,12 @@ def test_the_training_step_names_both_settings():
     (ours, default), _ = results_of("train")
     assert (ours["threads"], default["threads"]) == ("ours", "default")
     assert ours["x default"] == default["step s"] / ours["step s"]
+
+
+def test_an_index_stands_beside_its_limit():
+    rows, _ = results_of("index")
+    assert rows[0]["store"] == "SQLite" and rows[-1]["store"] == "nearest"
+    assert rows[0]["insert s"] > 0 and 50 < rows[0]["B/image"] < 1000
 
 
 @pytest.mark.parametrize(

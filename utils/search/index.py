@@ -31,7 +31,8 @@ from utils.datasets.transforms import build_transform
 from utils.inference.encoder import Encoder
 from utils.inference.export import find_exported, load_exported
 from utils.inference.program import ONNX, PredictorOptions
-from utils.search.store import BATCH, Entry, Store
+from utils.search.milvus import MilvusStore
+from utils.search.store import BATCH, Entry, SqliteStore
 from utils.system.errors import UserError, reason, short_repr
 from utils.system.logger import progress
 from utils.system.runtime import choose_device, cores_for_each, setup_environment, setup_paddle
@@ -43,6 +44,7 @@ MODEL = {
 """What `load_encoder` wants to know, and its defaults."""
 LOOKED_UP = 1000
 """Paths that are looked up at a time."""
+Store = Union[SqliteStore, MilvusStore]
 PathLike = Union[str, os.PathLike]
 Labels = Union[str, Sequence[str], Callable[[str], Union[str, Sequence[str]]]]
 """The labels of all images, or what tells those of an image's path."""
@@ -142,11 +144,9 @@ class ImageIndex:
         """
         if not os.path.isdir(folder):
             raise UserError(f"{folder}: the folder is missing; `remove` takes its images out")
-        found = _find_files(folder)
-        changes = self._update(found, labels, None)
-        there = set(found)
-        vanished = [e.id for e in self._below(_absolute(folder)) if e.path not in there]
-        changes.vanished = self._delete(vanished)
+        changes = self._update(_find_files(folder), labels, None)
+        entries = self._below(_absolute(folder))
+        changes.vanished = self._delete(e.id for e in entries if not os.path.lexists(e.path))
         return changes
 
     def remove(self, paths: PathLike | Iterable[PathLike]) -> int:
@@ -175,7 +175,10 @@ class ImageIndex:
         if k < 1:
             raise UserError(f"{k} images asked for: ask for 1 or more")
         if isinstance(query, (int, np.integer)):
-            query = self._code_of(int(query))
+            entry = self.store.get([int(query)]).get(int(query))
+            if entry is None:
+                raise UserError(f"{query}: no image of the index has this id")
+            query = np.frombuffer(entry.code, np.uint8)
         elif not isinstance(query, np.ndarray):
             (query,) = self.encode([query])
         if query.dtype != np.uint8 or query.shape != (packed_bytes(self.bit),):
@@ -199,12 +202,6 @@ class ImageIndex:
                 pixels.append(encoder.transform(image.convert("RGB")))
             codes.append(self._run(np.stack(pixels)))
         return np.concatenate(codes)
-
-    def _code_of(self, number: int) -> np.ndarray:
-        entry = self.store.get([number]).get(number)
-        if entry is None:
-            raise UserError(f"{number}: no image of the index has this id")
-        return np.frombuffer(entry.code, np.uint8)
 
     def _the_encoder(self) -> Encoder:
         if self._encoder is None:
@@ -234,8 +231,9 @@ class ImageIndex:
                     described.append(wanted)
                 else:
                     changes.unchanged += 1
-            self.store.upsert(described)
-            changes.changed += len(described)
+            if described:
+                self.store.upsert(described)
+                changes.changed += len(described)
         for path in paths:
             if not _is_utf8(path):
                 changes.left_out[path] = f"{path}: its name is not UTF-8"

@@ -1,8 +1,8 @@
 """An index in Milvus, a server or a file of Milvus Lite: pip install -r requirements-search.txt.
 
 An index is a collection: its name tells bits and network, so that codes never mix, its description
-the index's metadata. Answers are exact: where more codes than Milvus returns at once are as far as
-the last one, those of the lowest ids are asked for, by ranges of ids.
+the metadata. Answers are exact: where more codes than Milvus returns at once are as far as the
+last one, those of the lowest ids are found by ranges of ids.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NAME = re.compile(r"(https?://[^/]+)(?:/(\w+)?)?|milvus:(.+\.db)")
 
 
 class MilvusStore:
-    """See `utils.search.store.Store`.
+    """The same methods as `SqliteStore`; a kill may leave a part of a batch. k is 16,384 at most.
 
     The name is `http(s)://host:port`, where `/NAME` may follow for another index than 'hashnet', or
     `milvus:FILE.db`. The environment's MILVUS_TOKEN is a server's token, such as 'user:password'.
@@ -46,7 +46,7 @@ class MilvusStore:
             raise UserError(
                 f"{name}: expected http://HOST:PORT, http://HOST:PORT/NAME or milvus:FILE.db"
             )
-        self._index, file = where[2] or "hashnet", where[3]
+        self._index, self._file = where[2] or "hashnet", where[3]
         try:
             import pymilvus
         except ImportError as error:
@@ -54,14 +54,17 @@ class MilvusStore:
                 f"{error.name} is not installed: pip install -r requirements-search.txt"
             ) from error
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # errors are told here, once
-        if file and os.path.exists(file):
-            with open_untrusted(file, "a file of Milvus Lite", 1 << 62) as opened:
+        if self._file and os.path.exists(self._file):
+            with open_untrusted(self._file, "a file of Milvus Lite", 1 << 62) as opened:
                 if opened.read(72)[68:] == APPLICATION.to_bytes(4, "big"):
-                    raise UserError(f"{file}: an index in SQLite: name it without milvus:")
+                    raise UserError(f"{self._file}: an index in SQLite: name it without milvus:")
         token, self._types = os.environ.get("MILVUS_TOKEN", ""), pymilvus.DataType
-        with self._told("; one process at a time can use a file of Milvus Lite" if file else ""):
+        hint = "; one process at a time can use a file of Milvus Lite" if self._file else ""
+        with self._told(hint):
             with quiet_console():
-                self._client = pymilvus.MilvusClient(where[1] or file, token=token, timeout=30)
+                self._client = pymilvus.MilvusClient(
+                    where[1] or self._file, token=token, timeout=30
+                )
             self._open()
 
     def _open(self) -> None:
@@ -138,6 +141,10 @@ class MilvusStore:
 
     def close(self) -> None:
         self._client.close()
+        if self._file:  # its server would keep the file until this process ends
+            from milvus_lite.server_manager import server_manager_instance
+
+            server_manager_instance.release_server(self._file)
 
     def _nearest(self, code: bytes, k: int, passing: str) -> Found:
         limit = min(2 * k + 100, MOST)

@@ -1,4 +1,4 @@
-"""Where an index is kept: what every store can do, and SQLite, a file that needs no server."""
+"""Where an index is kept: in SQLite, a file that needs no server, or elsewhere the same way."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from utils.codes import check_bit, nearest, packed_bytes
 from utils.search.filters import parse_filter
 from utils.system.errors import UserError, first_line
+
+if TYPE_CHECKING:
+    from utils.search.milvus import MilvusStore
 
 BATCH = 10_000
 """Entries that are read or written at a time."""
@@ -44,46 +47,10 @@ class Entry(NamedTuple):
     metadata: dict[str, Any] = {}  # noqa: RUF012 (nobody changes it)
 
 
-class Store(Protocol):
-    """What an index needs of a store; any thread may call it. What goes wrong is a `UserError`.
-
-    Attributes:
-        name: for messages.
-        metadata: the index's, `bit` among it; empty where there is no index yet.
-    """
-
-    name: str
-    metadata: dict[str, Any]
-
-    def create(self, metadata: dict[str, Any]) -> None:
-        """Makes an index; where another process was faster, `metadata` is that one's."""
-
-    def upsert(self, entries: Sequence[Entry]) -> None:
-        """Adds `BATCH` entries at most, in place of those of the same ids."""
-
-    def delete(self, ids: Sequence[int]) -> None:
-        """Removes the entries of `BATCH` ids at most."""
-
-    def get(self, ids: Sequence[int]) -> dict[int, Entry]:
-        """The entries of these ids that are there."""
-
-    def scan(self) -> Iterator[list[Entry]]:
-        """All entries, some at a time."""
-
-    def count(self) -> int:
-        """How many entries there are."""
-
-    def search(self, codes: np.ndarray, k: int, where: str | None = None) -> list[Found]:
-        """The nearest k of each of some codes, uint8 [n, bytes], among what passes a filter."""
-
-    def close(self) -> None:
-        """Ends the use of the store."""
-
-
-def open_store(name: str) -> Store:
+def open_store(name: str) -> SqliteStore | MilvusStore:
     """`http(s)://host:port`: a Milvus server; `milvus:FILE.db`: Milvus Lite; else a SQLite file."""
     if name.startswith(("http://", "https://", "milvus:")):
-        from utils.search.milvus import MilvusStore
+        from utils.search.milvus import MilvusStore  # which imports this
 
         return MilvusStore(name)
     return SqliteStore(name)
@@ -111,10 +78,15 @@ _WITH_LABEL = "SELECT id FROM labels WHERE label = ?"
 
 
 class SqliteStore:
-    """An index in a SQLite file; see `Store`. Its codes lie packed in memory.
+    """An index in a SQLite file, its codes packed in memory; any thread may call it.
 
     A batch is a transaction: there after a kill, or not at all. Readers do not wait for a writer
-    (write-ahead log). A search first takes in what any process has changed.
+    (write-ahead log). A search first takes in what any process has changed. Whatever goes wrong
+    is a `UserError`.
+
+    Attributes:
+        name: for messages.
+        metadata: the index's, `bit` among it; empty where there is no index yet.
     """
 
     def __init__(self, name: str):
@@ -146,6 +118,7 @@ class SqliteStore:
         self._codes = np.empty((0, packed_bytes(self.metadata["bit"])), np.uint8)
 
     def create(self, metadata: dict[str, Any]) -> None:
+        """Makes an index; where another process was faster, `metadata` is that one's."""
         with self._told():
             Path(self.name).absolute().parent.mkdir(parents=True, exist_ok=True)
             self.close()
@@ -163,6 +136,7 @@ class SqliteStore:
             self._open("rw")
 
     def upsert(self, entries: Sequence[Entry]) -> None:
+        """Adds `BATCH` entries at most, in place of those of the same ids."""
         entries = sorted(entries, key=itemgetter(0))  # so that the tree of ids is walked in order
         rows = [(*e[:4], json.dumps(e.labels), json.dumps(e.metadata)) for e in entries]
         labels = [(label, entry.id) for entry in entries for label in entry.labels]
@@ -172,17 +146,20 @@ class SqliteStore:
             db.executemany("INSERT OR IGNORE INTO labels VALUES (?, ?)", labels)
 
     def delete(self, ids: Sequence[int]) -> None:
+        """Removes the entries of `BATCH` ids at most, where they are there."""
         with self._transaction("IMMEDIATE") as db:
             db.execute(_DROP_LABELS, [_listed(ids)])
             db.execute(f"INSERT INTO removed (id) SELECT id {_THESE}", [_listed(ids)])
             db.execute(f"DELETE {_THESE}", [_listed(ids)])
 
     def get(self, ids: Sequence[int]) -> dict[int, Entry]:
+        """The entries of these ids that are there."""
         with self._transaction() as db:
             rows = db.execute(f"SELECT {_ENTRY} {_THESE}", [_listed(ids)])
             return {row[0]: _entry(row) for row in rows}
 
     def scan(self) -> Iterator[list[Entry]]:
+        """All entries, some at a time."""
         some = f"SELECT {_ENTRY}, row FROM images WHERE row > ? ORDER BY row LIMIT {BATCH}"
         last = 0
         while True:
@@ -195,10 +172,12 @@ class SqliteStore:
             last = rows[-1][-1]
 
     def count(self) -> int:
+        """How many entries there are."""
         with self._transaction() as db:
             return db.execute("SELECT count(*) FROM images").fetchone()[0]
 
     def search(self, codes: np.ndarray, k: int, where: str | None = None) -> list[Found]:
+        """The nearest k of each of some codes, uint8 [n, bytes], among what passes a filter."""
         with self._transaction() as db:
             self._refresh(db)
             ids, known = self._ids, self._codes
@@ -211,6 +190,7 @@ class SqliteStore:
         return list(zip(ids[places], distances))
 
     def close(self) -> None:
+        """Ends the use of the store."""
         with self._lock:
             if self._db is not None:
                 self._db.close()
