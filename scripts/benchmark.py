@@ -310,7 +310,9 @@ def measure_store(
     store = open_store(name)
     store.create({"bit": arguments.bit, "network": {}})
     begin = time.perf_counter()
-    for part in tqdm(np.array_split(np.arange(len(ids)), -(-len(ids) // BATCH)), leave=False):
+    for part in tqdm(
+        np.array_split(np.arange(len(ids)), -(-len(ids) // BATCH)), leave=False, disable=None
+    ):
         entries = []
         for row in np.random.default_rng(part[0]).permutation(part).tolist():
             path, label = f"/pictures/{row % 997:03d}/IMG_{row:08d}.jpg", f"label {row % 100}"

@@ -79,6 +79,8 @@ def info(arguments: argparse.Namespace) -> None:
 def search(arguments: argparse.Namespace) -> None:
     """Finds the images nearest to images, or to those of an id, by Hamming distance."""
     how = (arguments.topk, arguments.where, arguments.max_distance)
+    if not (arguments.img or arguments.id):
+        raise UserError("no query: --img or --id says what to search with")
     asked: dict[Any, Any] = {number: number for number in arguments.id}
     index = open_index(arguments) if arguments.img else ImageIndex(open_store(arguments.index))
     with index:

@@ -260,6 +260,7 @@ def test_the_commands_on_coco_lite(weights_16, tmp_path, repository):
         ("sync none.db folder --pretrained b", "--bit: say how long the codes are"),
         ("sync none.db folder --model-dir a", "--bit: say how long the codes are; a has models of"),
         ("sync none.db folder --model-dir a --bit 513", "513-bit codes"),
+        ("search none.db", "no query: --img or --id"),
         ("add none.db", "the following arguments are required: PATH"),
     ],
 )
