@@ -214,7 +214,7 @@ class SqliteStore:
     def _places(self, db: sqlite3.Connection, where: str) -> np.ndarray:
         """The places, rising, of what passes a filter; those of the last one are kept."""
         if self._passing[0] != where:
-            found = np.unique(_ids(db.execute(*_as_sql(where))))
+            found = np.sort(_ids(db.execute(*_as_sql(where))), kind="stable")
             self._passing = where, np.searchsorted(self._ids, found)
         return self._passing[1]
 
