@@ -9,10 +9,12 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from utils.system.errors import UserError, first_line
 from utils.system.files import atomic_write, open_untrusted
 
 MAX_PIXELS = 1024**3 // 12
@@ -51,26 +53,38 @@ def open_image(path: str | os.PathLike, where: str = "", least_side: int = 0) ->
     """
     hint = f"named in {where}" if where else ""
     with open_untrusted(path, "an image that can be decoded", MAX_FILE, hint) as file:
-        try:
-            image = Image.open(file, formats=_formats())
-        except UnidentifiedImageError as error:
-            empty = not os.fstat(file.fileno()).st_size
-            raise ValueError("it is empty" if empty else "its format is unknown") from error
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise ValueError(
-                f"{width}×{height} is more than {MAX_PIXELS} pixels; make it smaller, the network "
-                "sees a few hundred pixels a side"
-            )
-        # Older Pillow opens grey PNG files of 16 bits as "I", whole numbers of 32 bits.
-        if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
-            raise ValueError("its pixels have more than 16 bits; save it with 8 or 16")
-        if least_side:
-            image.draft(image.mode, (least_side, least_side))
-        image.load()
-        if image.mode == "I" or image.mode.startswith("I;16"):
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        return image if image.mode == "RGB" else image.convert("RGB")
+        return _decode(file, least_side)
+
+
+def decode_image(content: bytes, least_side: int = 0) -> Image.Image:
+    """Decodes an image file's content, as `open_image` does a file."""
+    try:
+        return _decode(io.BytesIO(content), least_side)
+    except Exception as error:  # what decoding a damaged file raises is not limited to a few kinds
+        raise UserError(f"not an image that can be decoded: {first_line(error)}") from error
+
+
+def _decode(file: BinaryIO, least_side: int) -> Image.Image:
+    try:
+        image = Image.open(file, formats=_formats())
+    except UnidentifiedImageError as error:
+        empty = not file.seek(0, os.SEEK_END)
+        raise ValueError("it is empty" if empty else "its format is unknown") from error
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ValueError(
+            f"{width}×{height} is more than {MAX_PIXELS} pixels; make it smaller, the network "
+            "sees a few hundred pixels a side"
+        )
+    # Older Pillow opens grey PNG files of 16 bits as "I", whole numbers of 32 bits.
+    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
+        raise ValueError("its pixels have more than 16 bits; save it with 8 or 16")
+    if least_side:
+        image.draft(image.mode, (least_side, least_side))
+    image.load()
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 @functools.cache

@@ -25,7 +25,7 @@ from PIL import Image
 from utils.codes import check_bit, packed_bytes
 from utils.config.options import MAX_WORKERS
 from utils.datasets import unlisted_images
-from utils.datasets.images import ImageFiles, is_image_name, open_image
+from utils.datasets.images import ImageFiles, decode_image, is_image_name, open_image
 from utils.datasets.loader import BatchLoader, LoaderOptions
 from utils.datasets.transforms import build_transform
 from utils.inference.encoder import Encoder
@@ -158,7 +158,7 @@ class ImageIndex:
 
     def search(
         self,
-        query: PathLike | Image.Image | np.ndarray | int,
+        query: PathLike | bytes | Image.Image | np.ndarray | int,
         k: int = 10,
         where: str | None = None,
         max_distance: int | None = None,
@@ -166,8 +166,8 @@ class ImageIndex:
         """The nearest images, by (distance, id).
 
         Args:
-            query: an image's file, an image, a packed code (uint8 [bytes]), or the id of an image
-                of the index, which then finds itself, too.
+            query: an image's file or its content, an image, a packed code (uint8 [bytes]), or the
+                id of an image of the index, which then finds itself, too.
             k: how many, at most.
             where: a filter (`utils.search.filters`).
             max_distance: the most bits in which a code may differ.
@@ -190,14 +190,16 @@ class ImageIndex:
         found = [(entries.get(i), d) for i, d in zip(ids.tolist(), distances.tolist())]
         return [Hit(e.id, d, e.path, e.labels) for e, d in found if e]  # not what is gone just now
 
-    def encode(self, images: Sequence[PathLike | Image.Image]) -> np.ndarray:
-        """Packed codes, uint8 [n, bytes], of image files or images."""
+    def encode(self, images: Sequence[PathLike | bytes | Image.Image]) -> np.ndarray:
+        """Packed codes, uint8 [n, bytes], of image files, contents of such, or images."""
         encoder, codes = self._the_encoder(), [np.empty((0, packed_bytes(self.bit)), np.uint8)]
         least_side = encoder.transform.resize.least_side
         for begin in range(0, len(images), encoder.batch_size):
             pixels = []
             for image in images[begin : begin + encoder.batch_size]:
-                if not isinstance(image, Image.Image):
+                if isinstance(image, bytes):
+                    image = decode_image(image, least_side)
+                elif not isinstance(image, Image.Image):
                     image = open_image(image, least_side=least_side)
                 pixels.append(encoder.transform(image.convert("RGB")))
             codes.append(self._run(np.stack(pixels)))

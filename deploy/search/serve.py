@@ -1,0 +1,337 @@
+"""Serves an index as a page to search with, and as a JSON API (deploy/search/README.md).
+
+Only this machine reaches it. With --host others do, too; then they need a token.
+
+examples:
+  python deploy/search/serve.py pictures.db
+  python deploy/search/serve.py pictures.db --host 0.0.0.0 --token   (makes a token, and says it)
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import contextlib
+import functools
+import hmac
+import io
+import ipaddress
+import json
+import re
+import secrets
+import socket
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import numpy as np
+from PIL import Image, ImageOps
+
+FOLDER = Path(__file__).resolve().parent
+sys.path.insert(0, str(FOLDER.parents[1]))
+
+from deploy.search.index import add_network, open_index  # noqa: E402
+from utils.config.parser import Parser  # noqa: E402
+from utils.datasets.images import open_image  # noqa: E402
+from utils.search.index import ImageIndex  # noqa: E402
+from utils.search.store import Entry  # noqa: E402
+from utils.system.errors import Terminated, UserError, first_line, run_command  # noqa: E402
+
+FILES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
+"""The page's files, `page.html` and so on: ending → kind."""
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Connection": "close",
+}
+LIMITS = {"k": (1, 1000), "max_distance": (0, 1 << 16), "id": (0, (1 << 53) - 1)}
+"""The least and the largest value of each number that is asked for."""
+MAX_BODY, LARGE_BODY, LARGE_BODIES = 32 << 20, 1 << 20, 4
+"""Bytes of an image at most; more than how many are a large one; large ones at a time."""
+CONNECTIONS = 128
+"""At a time; further ones wait for their turn."""
+REQUEST_SECONDS, STOP_SECONDS = 60, 5
+"""A request must have come by then; the requests at hand must be answered by then at the end."""
+THUMBNAILS, THUMBNAIL_SIDE = 2000, 256
+"""How many are kept in memory (some 20 MB), and pixels of the longer side."""
+
+
+class Refusal(Exception):
+    """What is not answered as asked: status, and why, in a line."""
+
+
+class Server(ThreadingHTTPServer):
+    """Serves an index, a thread for each connection; one thread decodes and encodes all queries.
+
+    Args:
+        address: host and port; port 0: any free one.
+        index: is searched, and closed at the end.
+        token: what each request must have; None: nothing.
+    """
+
+    request_queue_size = 256
+
+    def __init__(self, address: tuple[str, int], index: ImageIndex, token: str | None = None):
+        self.index, self.token = index, token
+        self.files = {f"/page.{end}": (FOLDER / f"page.{end}").read_bytes() for end in FILES}
+        self._encoder, self._drawing = ThreadPoolExecutor(1), threading.Lock()
+        self._connections = threading.BoundedSemaphore(CONNECTIONS)
+        self.large_bodies = threading.BoundedSemaphore(LARGE_BODIES)
+        # What is wrong with the network shows now, and the first query is as fast as others.
+        self._encoder.submit(index.encode, [Image.new("RGB", (256, 256))]).result()
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        try:
+            super().__init__(address, Handler)
+        except (OSError, OverflowError) as error:
+            told = "--host {} --port {}: {}".format(*address, first_line(error))
+            raise UserError(told) from error
+
+    def code_of(self, content: bytes) -> bytes:
+        """The code of an image file's content."""
+        try:
+            return self._encoder.submit(self.index.encode, [content]).result().tobytes()
+        except UserError as error:
+            raise Refusal(415, str(error)) from error
+
+    def entry(self, number: int) -> Entry:
+        """The image of an id."""
+        entry = self.index.store.get([number]).get(number)
+        if entry is None:
+            raise Refusal(404, f"{number}: no image of the index has this id")
+        return entry
+
+    def thumbnail(self, entry: Entry) -> bytes:
+        """An image of the index as a small JPEG file."""
+        try:
+            with self._drawing:
+                return draw_thumbnail(entry.path, entry.key)
+        except UserError as error:  # such as a file that is gone
+            raise Refusal(404, str(error)) from error
+
+    def process_request(self, *request: Any) -> None:
+        self._connections.acquire()
+        super().process_request(*request)
+
+    def process_request_thread(self, *request: Any) -> None:
+        try:
+            super().process_request_thread(*request)
+        finally:
+            self._connections.release()
+
+    def handle_error(self, *request: Any) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):  # then the client has gone
+            super().handle_error(*request)
+
+    def stop(self) -> None:
+        """Ends; requests at hand have some seconds for it."""
+        self.server_close()
+        deadline = time.monotonic() + STOP_SECONDS
+        for _ in range(CONNECTIONS):
+            self._connections.acquire(timeout=max(0, deadline - time.monotonic()))
+        self._encoder.shutdown()
+        self.index.__exit__()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request; then its connection ends."""
+
+    server: Server
+    protocol_version = default_request_version = "HTTP/1.1"
+    server_version, sys_version = "HashNet", ""
+
+    def setup(self) -> None:
+        self.timeout, self._unread = 2 * REQUEST_SECONDS, 0
+        super().setup()
+        self._timer = threading.Timer(REQUEST_SECONDS, self._end_reading)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _end_reading(self) -> None:  # however little comes at a time
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RD)
+
+    def finish(self) -> None:
+        self._timer.cancel()
+        super().finish()
+
+    def log_message(self, format: str, *values: Any) -> None:
+        """Says nothing of requests."""
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        self._send({"error": message or self.responses[code][0]}, status=code)
+
+    def do_GET(self) -> None:
+        """Checks a request and answers it, or says what is wrong."""
+        try:
+            self._unread = self._body_length()
+            address = urlsplit(self.path)
+            self._check_sender()
+            self._answer(address.path, dict(parse_qsl(address.query, max_num_fields=8)))
+        except Refusal as error:
+            self.send_error(*error.args)
+        except (UserError, ValueError) as error:
+            self.send_error(400, first_line(error))
+        # Whoever still sends would miss the answer if the connection ended now.
+        while self._unread and (part := self.rfile.read1(min(self._unread, 1 << 16))):
+            self._unread -= len(part)
+
+    do_POST = do_GET
+
+    def _check_sender(self) -> None:
+        token = self.server.token
+        if token is None:
+            # A site that gives its name this machine's address could read all in a browser here.
+            host = re.sub(r":\d*$", "", self.headers.get("Host", ""))
+            if not is_loopback(host.strip("[]")):
+                raise Refusal(403, "Host: expected localhost or 127.0.0.1")
+            return
+        kind, _, given = self.headers.get("Authorization", "").partition(" ")
+        if kind.lower() == "basic":  # a browser's user and password
+            given = base64.b64decode(given).decode(errors="replace").partition(":")[2]
+        if not hmac.compare_digest(given.encode(), token.encode()):
+            raise Refusal(401, "needs the token: as a Bearer, or as the password of any user")
+
+    def _answer(self, path: str, asked: dict[str, Any]) -> None:
+        thumbnail = re.fullmatch("/thumbnail/([0-9]{1,16})", path)
+        path = "/page.html" if path == "/" else path
+        if path == "/api/search":
+            self._search(**_checked(asked))
+        elif self.command == "POST":
+            raise Refusal(405, "nothing is taken at this address")
+        elif path == "/api/info":
+            limits = {"max_k": LIMITS["k"][1], "max_bytes": MAX_BODY}
+            self._send({**self.server.index.info(), **limits})
+        elif thumbnail:
+            content = self.server.thumbnail(self.server.entry(int(thumbnail[1])))
+            self._send(content, "image/jpeg", cache="private, max-age=600")
+        elif path in self.server.files:
+            self._send(self.server.files[path], FILES[path.partition(".")[2]])
+        else:
+            raise Refusal(404, "nothing is at this address")
+
+    def _search(
+        self, id: int | None = None, k: int = 10, max_distance: int | None = None, label: str = ""
+    ) -> None:
+        if self.command == "POST":
+            large = self._unread > LARGE_BODY
+            with self.server.large_bodies if large else contextlib.nullcontext():
+                code = self.server.code_of(self._body())
+        elif id is None:
+            raise Refusal(400, "id: missing; for an image, POST it")
+        else:
+            code = self.server.entry(id).code
+        where = "label = '{}'".format(label.replace("'", "''")) if label else None
+        hits = self.server.index.search(np.frombuffer(code, np.uint8), k, where, max_distance)
+        self._send({"results": [{**hit.as_dict(), "id": str(hit.id)} for hit in hits]})
+
+    def _body_length(self) -> int:
+        length = self.headers.get("Content-Length", "0" if self.command == "GET" else "")
+        if not re.fullmatch("[0-9]{1,18}", length):
+            raise Refusal(411, "Content-Length: expected the number of bytes")
+        return int(length)
+
+    def _body(self) -> bytes:
+        if self._unread > MAX_BODY:
+            raise Refusal(413, f"{self._unread:,} bytes; an image may have {MAX_BODY:,}")
+        content = self.rfile.read(self._unread)
+        self._unread -= len(content)
+        if self._unread:
+            raise Refusal(408, f"{self._unread:,} bytes did not come in {REQUEST_SECONDS} seconds")
+        return content
+
+    def _send(
+        self,
+        content: bytes | dict[str, Any],
+        kind: str = "application/json",
+        cache: str = "no-store",
+        status: int = 200,
+    ) -> None:
+        if isinstance(content, dict):
+            content = json.dumps(content).encode()
+        self.send_response(status)
+        own = {"Content-Type": f"{kind}; charset=utf-8", "Content-Length": len(content)}
+        if status == 401:
+            own["WWW-Authenticate"] = 'Basic realm="token"'
+        for name, value in {**HEADERS, **own, "Cache-Control": cache}.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def _checked(asked: dict[str, str]) -> dict[str, Any]:
+    """What a search asks for; its numbers as such."""
+    if unknown := asked.keys() - {*LIMITS, "label"}:
+        raise Refusal(400, f"{min(unknown)!r}: not known; known are {', '.join(LIMITS)}, label")
+    checked: dict[str, Any] = dict(asked)
+    for name in asked.keys() & LIMITS.keys():
+        least, most = LIMITS[name]
+        checked[name] = int(asked[name]) if re.fullmatch("[0-9]{1,16}", asked[name]) else -1
+        if not least <= checked[name] <= most:
+            raise Refusal(400, f"{name}: expected a whole number from {least} to {most}")
+    return checked
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name is of this machine for itself alone."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host.lower() == "localhost"
+
+
+@functools.lru_cache(THUMBNAILS)
+def draw_thumbnail(path: str, key: str) -> bytes:
+    """An image file as a small JPEG file, turned as its camera noted; `key` tells its state."""
+    image = ImageOps.exif_transpose(open_image(path, least_side=THUMBNAIL_SIDE))
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=80)
+    return file.getvalue()
+
+
+def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    style = argparse.RawDescriptionHelpFormatter
+    parser = Parser(description=__doc__, formatter_class=style, allow_abbrev=False)
+    add = parser.add_argument
+    add("index", metavar="INDEX", help="its name, as for index.py")
+    add("--host", default="127.0.0.1", help="where to listen (default: %(default)s)")
+    add("--port", type=int, default=8000, help="0: any that is free (default: %(default)s)")
+    token = "what requests must have, 16 or more of A-Z a-z 0-9 _ -; without a value one is made"
+    add("--token", nargs="?", const=secrets.token_urlsafe(), help=token)
+    add_network(parser)
+    arguments = parser.parse_args(words)
+    if arguments.token is None and not is_loopback(arguments.host):
+        raise UserError(f"--host {arguments.host}: lets others in; --token makes a token for them")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{16,}", arguments.token or "x" * 16):
+        raise UserError("--token: expected 16 or more of A-Z a-z 0-9 _ -, or no value")
+    return arguments
+
+
+def main() -> None:
+    """Serves until Ctrl-C or SIGTERM."""
+    arguments = parse_arguments()
+    index = open_index(arguments)
+    server = Server((arguments.host, arguments.port), index, arguments.token)
+    print(f"{arguments.index}: {len(index):,} images, codes of {index.bit} bits")
+    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+    print(f"http://{host}:{server.server_port}/   (Ctrl-C ends it)", flush=True)
+    if arguments.token:
+        print(f"token: {arguments.token}   (a browser asks for it as the password)", flush=True)
+    try:
+        server.serve_forever()
+    except (KeyboardInterrupt, Terminated):
+        print("ended")
+    finally:
+        server.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
