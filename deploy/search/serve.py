@@ -1,10 +1,10 @@
-"""Serves an index as a page to search with, and as a JSON API (deploy/search/README.md).
+"""Serves an index as a page to search with, and as a JSON API.
 
 Only this machine reaches it. With --host others do, too; then they need a token.
 
 examples:
-  python deploy/search/serve.py pictures.db
-  python deploy/search/serve.py pictures.db --host 0.0.0.0 --token   (makes a token, and says it)
+  python deploy/search/serve.py pictures.db                   (a page for you)
+  python deploy/search/serve.py pictures.db --host 0.0.0.0 --token   (for others)
 """
 
 from __future__ import annotations
@@ -301,7 +301,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     style = argparse.RawDescriptionHelpFormatter
     parser = Parser(description=__doc__, formatter_class=style, allow_abbrev=False)
     add = parser.add_argument
-    add("index", metavar="INDEX", help="its name, as for index.py")
+    add("index", metavar="INDEX", help="pictures.db, for example: what index.py has made")
     add("--host", default="127.0.0.1", help="where to listen (default: %(default)s)")
     add("--port", type=int, default=8000, help="0: any that is free (default: %(default)s)")
     token = "what requests must have, 16 or more of A-Z a-z 0-9 _ -; without a value one is made"
