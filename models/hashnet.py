@@ -61,6 +61,10 @@ class HashingNetwork(nn.Layer):
         """Draws first weights for training images, [n, 3, h, w]; returns how, for the log."""
         return "as Paddle draws them"
 
+    def pools_evenly(self, side: int) -> bool:
+        """Whether images of this side are pooled by windows of one size, as ONNX needs it."""
+        return True
+
     def load_weights(self, prefix: str | os.PathLike, dataset: str | None = None) -> dict[str, str]:
         """Sets trained weights, strictly, and returns their fingerprint; see `load_network`."""
         return load_network(prefix, self.bit, dataset=dataset, network=self)[1]
@@ -108,6 +112,12 @@ class HashNet(HashingNetwork):
 
         initialize_from_data(self, images)
         return f"normalized on {len(images)} training images"
+
+    @paddle.no_grad()
+    def pools_evenly(self, side: int) -> bool:
+        """Whether the features, pooled to 6×6, are as many in each window (or but one more)."""
+        features = self.features(paddle.zeros([1, 3, side, side])).shape[-1]
+        return features >= 6 and features % 6 <= 1
 
     @staticmethod
     def backbone_state(state: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def main() -> int:
     from utils.config import INFER_COMMAND, parse_config  # here Ctrl-C is told in a line
     from utils.inference.encoder import Encoder
     from utils.inference.export import load_exported
-    from utils.inference.program import ONNX, PredictorOptions, program_of
+    from utils.inference.program import PredictorOptions, is_on_paddle
     from utils.search import open_queries, run_search
     from utils.system.logger import log_to_console
     from utils.system.runtime import choose_device, setup_environment, setup_paddle
@@ -28,9 +28,8 @@ def main() -> int:
 
     config = parse_config(INFER_COMMAND)
     device = "gpu" if config.use_gpu else "cpu"
-    program = program_of(Path(config.model_dir, f"inference_{config.bit}"))
-    on_paddle = program.is_file() and program.suffix != ONNX
-    setup = setup_paddle if on_paddle else setup_environment  # none: that will be told
+    on_paddle = is_on_paddle(config.model_dir, config.bit)
+    setup = setup_paddle if on_paddle else setup_environment
     setup(config.cpu_threads, config.tf32, device)
     log_to_console(config.json)
     queries = open_queries(config)
@@ -45,7 +44,7 @@ def main() -> int:
         options.check()
         choose_device(device)  # before anything computes
     backend, record = load_exported(config.model_dir, config.bit, options)
-    warn_of_other_data(program, record.data_set, config.info.name)
+    warn_of_other_data(config.model_dir, record.data_set, config.info.name)
     transform = record.transform()
     loading = config.loader_options(transform)
     encoder = Encoder(backend, transform, config.batch_size, loading, record.fingerprint())

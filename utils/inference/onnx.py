@@ -11,10 +11,11 @@ import numpy as np
 
 from utils.inference.program import INPUT_NAME, PARAMETERS, PredictorOptions
 from utils.system.errors import UserError, first_line
+from utils.system.logger import quiet_console
 from utils.system.runtime import maths_threads
 
 if TYPE_CHECKING:
-    from models import HashNet
+    from models.hashnet import HashingNetwork
 
 OPSET = 13
 """Of ONNX's operators: the first version that has all of them."""
@@ -34,22 +35,15 @@ def _one_line(trouble: str) -> Iterator[None]:
         raise UserError(f"{trouble}: {first_line(error)}") from error
 
 
-def convert(program: Path, network: HashNet, side: int) -> bytes:
+def convert(program: Path, network: HashingNetwork, side: int) -> bytes:
     """The program of a network, for images of `side`, as an ONNX model.
 
     Input, output, their names and the free batch size stay. Raises a `UserError` where paddle2onnx
     is missing, or cannot convert the program.
     """
-    import paddle
-
-    from utils.inference.predictor import quiet_console
-
-    with paddle.no_grad():
-        features = network.features(paddle.zeros([1, 3, side, side])).shape[-1]
-    if features < 6 or features % 6 > 1:  # it makes equal windows of unequal ones, without a word
+    if not network.pools_evenly(side):  # it makes equal windows of unequal ones, without a word
         raise UserError(
-            f"--crop-size {side}: paddle2onnx cannot pool {features}x{features} features to 6x6; "
-            "--crop-size 224 to 286 can be converted"
+            f"--crop-size {side}: paddle2onnx cannot pool its features; 224 to 286 can be converted"
         )
     parameters = program.with_suffix(PARAMETERS)
     with _one_line("--format onnx: paddle2onnx cannot convert the network"), quiet_console():

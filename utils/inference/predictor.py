@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import math
 import operator
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ from utils.inference.program import (
     program_of,
 )
 from utils.system.errors import UserError, first_line
+from utils.system.logger import quiet_console
 from utils.system.runtime import maths_threads
 
 _LEFT_BEHIND = ".pdiparams.info"
@@ -111,21 +110,6 @@ def _config(program: Path, parameters: Path, options: PredictorOptions) -> infer
     if options.precision == "bf16":
         config.enable_mkldnn_bfloat16()
     return config
-
-
-@contextlib.contextmanager
-def quiet_console() -> Iterator[None]:
-    """Nothing that C++ writes is seen: Paddle 2.6 reports each pass of bfloat16."""
-    kept = {stream: os.dup(stream) for stream in (1, 2)}
-    with Path(os.devnull).open("wb") as nowhere:
-        for stream in kept:
-            os.dup2(nowhere.fileno(), stream)
-        try:
-            yield
-        finally:
-            for stream, copy in kept.items():
-                os.dup2(copy, stream)
-                os.close(copy)
 
 
 def write_program(

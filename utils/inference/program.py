@@ -62,3 +62,9 @@ def program_of(prefix: Path) -> Path:
 def files_of(program: Path) -> list[Path]:
     """A program's file, and that of its parameters where they are not in it."""
     return [program] if program.suffix == ONNX else [program, program.with_suffix(PARAMETERS)]
+
+
+def is_on_paddle(folder: str, bit: int) -> bool:
+    """Whether an exported model is Paddle's; not where none is there, which loading it tells."""
+    program = program_of(Path(folder, f"inference_{bit}"))
+    return program.is_file() and program.suffix != ONNX

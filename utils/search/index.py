@@ -29,8 +29,8 @@ from utils.datasets.images import ImageFiles, decode_image, is_image_name, open_
 from utils.datasets.loader import BatchLoader, LoaderOptions
 from utils.datasets.transforms import build_transform
 from utils.inference.encoder import Encoder
-from utils.inference.export import find_exported, load_exported
-from utils.inference.program import ONNX, PredictorOptions
+from utils.inference.export import load_exported
+from utils.inference.program import PredictorOptions, is_on_paddle
 from utils.search.milvus import MilvusStore
 from utils.search.store import BATCH, Entry, SqliteStore
 from utils.system.errors import UserError, reason, short_repr
@@ -317,7 +317,7 @@ def load_encoder(model: dict[str, Any], device: str = "auto") -> Encoder:
             raise UserError(f"the network's {name} is {short_repr(value)}: --bit and others say it")
     bit, precision, folder = model["bit"], model["precision"], model["model_dir"]
     check_bit(bit, "--bit: ")
-    if folder and find_exported(folder, bit)[0].suffix == ONNX:
+    if folder and not is_on_paddle(folder, bit):
         setup_environment(device=device)
         on_gpu = False
     else:
@@ -327,14 +327,13 @@ def load_encoder(model: dict[str, Any], device: str = "auto") -> Encoder:
         backend, record = load_exported(folder, bit, PredictorOptions(on_gpu, precision))
         transform, weights = record.transform(), record.fingerprint()
     else:
-        from models import HashNet
+        from models.hashnet import load_network
         from utils.inference.backends import build_backend
 
         resize_size, crop_size = model["resize_size"], model["crop_size"]
         if not 63 <= crop_size <= resize_size < 1 << 14:
             raise UserError(f"--crop-size {crop_size}: expected 63 to --resize-size {resize_size}")
-        network = HashNet(bit)
-        weights = network.load_weights(model["pretrained"])
+        network, weights, _ = load_network(model["pretrained"], bit)
         transform = build_transform(model["resize"], resize_size, crop_size)
         backend = build_backend(network, crop_size, "auto", precision)
     loading = LoaderOptions(min(cores_for_each(), MAX_WORKERS))

@@ -5,11 +5,13 @@ Modules log with `logging.getLogger(__name__)`; here is where their lines go.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -134,3 +136,18 @@ def progress(items: Iterable, title: str, total: int, done: int = 0) -> Iterable
     disable = None if distributed.is_main_process() else True
     bar = {"total": total, "initial": done, "leave": False, "dynamic_ncols": True}
     return tqdm(items, desc=title, disable=disable, **bar)
+
+
+@contextlib.contextmanager
+def quiet_console() -> Iterator[None]:
+    """Nothing that C++ writes is seen: Paddle 2.6 reports each pass of bfloat16, for example."""
+    kept = {stream: os.dup(stream) for stream in (1, 2)}
+    with Path(os.devnull).open("wb") as nowhere:
+        for stream in kept:
+            os.dup2(nowhere.fileno(), stream)
+        try:
+            yield
+        finally:
+            for stream, copy in kept.items():
+                os.dup2(copy, stream)
+                os.close(copy)

@@ -127,7 +127,9 @@ def setting_of(record: dict[str, Any], *keys: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def warn_of_other_data(path: Path, trained_on: str | None, dataset: str | None) -> None:
+def warn_of_other_data(
+    path: str | os.PathLike, trained_on: str | None, dataset: str | None
+) -> None:
     """Warns where weights were trained on another data set than they are used on, both known."""
     if trained_on and dataset and trained_on != dataset:
         _log.warning(f"{path}: weights of the data set {trained_on}, used here on {dataset}")
