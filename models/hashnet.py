@@ -166,7 +166,7 @@ def load_network(
         parts, record, sha256 = read_training_state(path)
         state = parts.get("network", {})
     else:
-        state, sha256 = read_state(path, "a file of trained weights")
+        state, _, sha256 = read_state(path, "a file of trained weights")
         record = read_weights_record(path, sha256)
     recorded = setting_of(record, "backbone")
     network = network or build_network(backbone or recorded or DEFAULT_BACKBONE, bit)

@@ -11,7 +11,6 @@ if __name__ == "__main__":
 
 import argparse
 import math
-import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,12 +21,11 @@ from utils.system.errors import run_command
 from utils.system.files import atomic_write, open_untrusted
 from utils.system.pickles import RefusedPickle, load_plain
 from utils.system.runtime import setup_paddle
+from utils.system.state_files import open_stored
 
 ROOT = Path(__file__).resolve().parent.parent
-MAX_WEIGHTS = 1 << 32
-"""Bytes of a weights file, at most; torchvision's has 244 MB."""
-
-
+MAX_WEIGHTS, MAX_SIDES = 1 << 32, 4
+"""Bytes of a weights file (torchvision's has 244 MB), and a tensor's sides, at most."""
 _KINDS = {
     f"torch.{name}Storage": dtype
     for name, dtype in (("Float", "<f4"), ("Half", "<f2"), ("Double", "<f8"), ("Long", "<i8"))
@@ -59,17 +57,14 @@ def read_torch_weights(path: Path) -> dict[str, np.ndarray]:
 
 def _read_zip(file: BinaryIO) -> dict:
     """PyTorch's format since 1.6: an archive of a pickle and the tensors' bytes."""
-    with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-        size = sum(member.file_size for member in members)
-        if any(m.compress_type for m in members) or size > os.fstat(file.fileno()).st_size:
-            raise ValueError("its parts are compressed or overlap")
-        (program,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
+    with open_stored(file) as archive:
+        left = {name: name for name in archive.namelist()}  # each is one tensor's
+        (program,) = (name for name in left if name.endswith("/data.pkl"))
         folder = program[: -len("data.pkl")]
 
         def storage(key: tuple) -> np.ndarray:
             _, dtype, number, *_ = key
-            return np.frombuffer(archive.read(f"{folder}data/{number}"), dtype)
+            return np.frombuffer(archive.read(left.pop(f"{folder}data/{number}")), dtype)
 
         return load_plain(archive.read(program), _CALLED, storage)
 
@@ -81,11 +76,10 @@ def _read_legacy(file: BinaryIO) -> dict:
     def storage(key: tuple) -> np.ndarray:
         nonlocal left
         _, dtype, number, _, count, *_ = key
-        if number not in storages:
-            left -= count * np.dtype(dtype).itemsize
-            if left < 0:
-                raise RefusedPickle("claims more numbers than it has")
-            storages[number] = np.empty(count, dtype)  # filled below
+        left -= count * np.dtype(dtype).itemsize
+        if left < 0 or number in storages or not isinstance(number, str):
+            raise RefusedPickle("claims more numbers than it has, or some in two tensors")
+        storages[number] = np.empty(count, dtype)  # filled below
         return storages[number]
 
     for _ in range(_LEGACY_HEAD):
@@ -100,6 +94,8 @@ def _read_legacy(file: BinaryIO) -> dict:
 
 
 def _tensor(storage: np.ndarray, offset: int, size: tuple, stride: tuple, *_: Any) -> np.ndarray:
+    if len(size) > MAX_SIDES:
+        raise RefusedPickle(f"holds a tensor of {len(size)} sides")
     steps = np.cumprod((1, *size[:0:-1]))[::-1]
     if tuple(stride) != tuple(steps.tolist()) and len(size):
         raise RefusedPickle("holds a tensor whose numbers do not stand in order")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +27,39 @@ def cases(count: int) -> settings:
     )
 
 
+MAX_SECONDS, MAX_MEGABYTES = 10, 500
+"""What one case may take, beside what the process had before."""
+
+
+@contextlib.contextmanager
+def within_limits() -> Iterator[None]:
+    """Fails where the block takes too long or, on Linux, too much memory at a time."""
+    peak = Path("/proc/self/clear_refs")
+    if peak.exists():
+        peak.write_text("5")  # what is peak from now on
+    began, before = time.monotonic(), _megabytes("VmRSS")
+    try:
+        yield
+    finally:
+        assert time.monotonic() - began < MAX_SECONDS
+        assert _megabytes("VmHWM") - before < MAX_MEGABYTES
+
+
+def _megabytes(name: str) -> float:
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return sum(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
+
+
 def only_user_errors(parse: Callable[[], Any], named: Path | str) -> bool:
-    """Parses; the one error that may come is a `UserError` that names the file.
+    """Parses within limits; the one error that may come is a `UserError` that names the file.
 
     Returns:
         Whether it was taken.
     """
     try:
-        parse()
+        with within_limits():
+            parse()
     except UserError as error:
         assert str(named) in str(error)
         assert len(one_line(str(error)).splitlines()) == 1

@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from scripts.prepare.draws import whole_number
-from utils.datasets.images import open_image
+from utils.datasets.images import MAX_FILE, open_image
 from utils.system.errors import UserError
 from utils.system.files import sha256_of_file
 from utils.system.runtime import usable_cores
@@ -44,8 +44,8 @@ def scan_file(path: str) -> Scanned:
     digest = b""
     try:
         if os.path.isfile(path):
-            digest = bytes.fromhex(sha256_of_file(path))
-        open_image(path)
+            digest = bytes.fromhex(sha256_of_file(path, MAX_FILE))
+        image = open_image(path)
     except UserError as error:
         cause = error.__cause__
         fault = TRUNCATED if "truncated" in str(cause) else DAMAGED
@@ -54,8 +54,7 @@ def scan_file(path: str) -> Scanned:
         elif isinstance(cause, ValueError) and isinstance(cause.__cause__, UnidentifiedImageError):
             fault = NOT_AN_IMAGE
         return Scanned(digest, "", fault, str(error))
-    with Image.open(path) as image:
-        return Scanned(digest, image.format or "")
+    return Scanned(digest, image.format)
 
 
 def scan_files(paths: Sequence[str], workers: int) -> list[Scanned]:

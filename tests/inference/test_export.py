@@ -83,13 +83,13 @@ def bits_differing(codes: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 def assert_as_the_network(network, images: np.ndarray, z: np.ndarray, model: Path) -> None:
     """z within 1e-4 of the largest; codes equal wherever |z| is above that."""
-    program, _ = read_exported(model, 16)
+    program, record = read_exported(model, 16)
     near = 1e-4 * np.abs(z).max()
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     normalized = ((images / 255 - mean) / std).transpose(0, 3, 1, 2).astype(np.float32)
     found = Predictor(program, PredictorOptions())(normalized)
     assert found.shape == z.shape and np.abs(found - z).max() < near
-    exported = ExportedBackend(program, "float", "z", PredictorOptions())
+    exported = ExportedBackend(program, record, PredictorOptions())
     for backend in (exported, InferenceBackend(network, 224, PredictorOptions())):
         with backend:
             wrong = bits_differing(backend(images), z)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import pickle
 import warnings
 import zipfile
@@ -20,6 +21,7 @@ from PIL import Image
 from small_network import SmallHashNet, values
 
 from scripts.convert_weights import read_torch_weights
+from scripts.prepare import coco, voc2012
 from utils.codes.storage import load_codes, save_codes
 from utils.config import PREDICT_COMMAND, TRAIN_COMMAND, Config, parse_config
 from utils.datasets import open_splits
@@ -168,6 +170,7 @@ yaml_values = st.recursive(
 )
 YAML_WORDS = [*map(b"%c".__mod__, b"[]{}|>#%~'\"a\n"), b"---", b"2001-99-99", b"1:60", b"0o8"]
 YAML_WORDS += [b"- ", b": ", b"? ", b"  ", b"&a ", b"*a", b"<<: ", b"!!int ", b"!!binary "]
+YAML_WORDS += [b"9" * 30, b":59" * 900, b"[" + b"a," * 9000, b"%d: " % (2**61 - 1)]
 YAML_WORDS += [b"!!timestamp ", b"!!set ", b"!!omap ", b"!!python/name:os ", b".nan"]
 
 
@@ -188,6 +191,9 @@ INFO_KEYS = [*INFO, "kind", "lists", "resize", "protocol", "provenance", "unknow
 @given(yaml_of(INFO_KEYS, INFO))
 @example(b"[" * 100_000)
 @example(b"a: " + b"9" * 10_000)
+@example(b"a: 1" + b":59" * 340_000)
+@example(b"a: [" + b"b," * 500_000)
+@example(b"a: {" + b",".join(b"%d: 1" % (n * (2**61 - 1)) for n in range(1, 36_000)) + b"}")
 def test_dataset_yaml(scratch, content):
     path = written(scratch / INFO_FILE, content)
     only_user_errors(lambda: read_dataset_info(str(scratch)), path)
@@ -232,6 +238,44 @@ json_values = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner)),
     max_leaves=4,
 )
+COCO, VOC = (read_dataset_info(name).classes for name in ("coco", "voc2012"))
+INSTANCES = {
+    "images": [{"id": n, "file_name": f"COCO_val2014_{n:012d}.jpg"} for n in range(3)],
+    "annotations": [{"image_id": 1, "category_id": 2, "bbox": [0.5, 1]}],
+    "categories": [{"id": number, "name": name} for number, name in enumerate(COCO)],
+}
+entries = st.lists(st.dictionaries(st.sampled_from(sorted(coco.KEYS)), json_values), max_size=3)
+changes = st.dictionaries(st.sampled_from(sorted(INSTANCES)), st.one_of(json_values, entries))
+instances = changes.map(lambda changed: json.dumps({**INSTANCES, **changed}).encode())
+JSON_WORDS = [*map(b"%c".__mod__, b'[]{},:"0-.e'), b'"images"', b'"id"', b"NaN", b"1e999", b"null"]
+
+
+@cases(700)
+@given(
+    st.one_of(noise, words_of(JSON_WORDS), instances, st.builds(mutated, instances, seeds)),
+)
+@example(b"[" * 100_000)
+@example(json.dumps(INSTANCES).replace('"id": 1', '"id": ' + "9" * 5000).encode())
+def test_coco_s_annotations(scratch, content):
+    path = written(scratch / "instances.json", content)
+    only_user_errors(lambda: coco._read_annotations(path, COCO), path)
+
+
+XML = b"<annotation><object><name>dog</name><difficult>1</difficult></object></annotation>"
+XML_WORDS = [b"<object>", b"</object>", b"<name>", b"</name>", b"dog", b"<a/>", b"&lt;", b"&#0;"]
+XML_WORDS += [b"<!DOCTYPE a [", b"<!ENTITY b 'c'>", b"]>", b"&b;", b"<![CDATA[", b"<!--", b"<?a ?>"]
+
+
+@cases(700)
+@given(st.one_of(noise, words_of(XML_WORDS), st.builds(mutated, st.just(XML), seeds)))
+@example(b"<object>" * 100_000)
+@example(b"<a b='" + b"x" * 10**6 + b"'/>")
+@example(XML.decode().encode("utf-16"))
+def test_voc_s_annotations(scratch, content):
+    path = written(scratch / "a.xml", content)
+    only_user_errors(lambda: voc2012._labels(path, VOC, False), path)
+
+
 saved = st.dictionaries(st.sampled_from(sorted(Config.options())), json_values, max_size=6)
 
 

@@ -19,7 +19,6 @@ from utils.system.errors import UserError
 from utils.system.state_files import (
     assign_strictly,
     find_state,
-    read_named_state,
     read_state,
     read_training_state,
     write_training_state,
@@ -152,7 +151,7 @@ def test_states_that_paddle_writes_are_read_as_paddle_reads_them(tmp_path, proto
     plain = {"epoch": 3, "lr": {"last": [0.5, None]}, "name": "é"}
     for state in (network.state_dict(), optimizer.state_dict(), plain):
         paddle.save(state, str(path), protocol=protocol)
-        found, sha256 = read_state(path, "a state")
+        found, _, sha256 = read_state(path, "a state")
         expected = paddle.load(str(path), return_numpy=True)
         assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
         assert found.keys() == expected.keys()
@@ -172,7 +171,7 @@ def test_states_that_paddle_2_2_wrote_are_read_as_paddle_reads_them(tmp_path, pr
     weights = paddle_2_2.published_weights(arrays)
     for state in (weights, optimizer, {**optimizer, "master_weights": masters}):
         paddle_2_2.save(state, path, protocol)
-        found, internal_names, _ = read_named_state(path, "a state")
+        found, internal_names, _ = read_state(path, "a state")
         assert internal_names.get("classifier_plus.6.weight") in ("linear_5.w_0", None)
         expected = paddle.load(str(path), return_numpy=True)
         assert found.keys() == expected.keys() == state.keys()
@@ -190,7 +189,7 @@ def test_large_arrays_that_were_cut_up_are_put_together(tmp_path):
     note = {"w": {"OriginShape": (3, 4), "slices": ["w@@.0", "w@@.1"]}}
     path = tmp_path / "a.pdparams"
     path.write_bytes(pickle.dumps({**parts, "UnpackBigParamInfor@@": note}, 2))
-    found, _ = read_state(path, "x")
+    found, *_ = read_state(path, "x")
     assert found.keys() == {"w"}
     np.testing.assert_array_equal(found["w"], whole)
 

@@ -18,7 +18,6 @@ from utils.config import TRAIN_COMMAND, Config, parse_config
 from utils.datasets.loader import BatchLoader
 from utils.system.errors import UserError
 from utils.system.state_files import (
-    read_named_state,
     read_state,
     read_training_state,
     write_training_state,
@@ -70,7 +69,7 @@ def assert_same_end(output, whole):
     assert progress_of(output) == progress_of(whole)
     assert epochs_of(output)[-1]["loss"] == epochs_of(whole)[-1]["loss"]
     for name in ("weights_8.pdparams", "weights_8.pdopt"):
-        found, _ = read_state(output / name, "a state")
+        found, *_ = read_state(output / name, "a state")
         for key, array in read_state(whole / name, "a state")[0].items():
             np.testing.assert_array_equal(found[key], array, err_msg=f"{name}: {key}")
 
@@ -251,8 +250,8 @@ def test_a_loss_that_is_not_finite_leaves_the_last_good_state(small_data, copy):
 @pytest.fixture()
 def published(whole, tmp_path):
     """Two files as the published code wrote them; their prefix."""
-    weights, names, _ = read_named_state(whole / "weights_8.pdparams", "a state")
-    state, _ = read_state(whole / "weights_8.pdopt", "a state")
+    weights, names, _ = read_state(whole / "weights_8.pdparams", "a state")
+    state, *_ = read_state(whole / "weights_8.pdopt", "a state")
     velocities = {name: state[f"{names[name]}_velocity_0"] for name in weights}
     assert all(array.any() for array in velocities.values())
     momentum = paddle_2_2.published_momentum(velocities, epochs=3)
@@ -285,7 +284,7 @@ def test_a_state_of_the_published_code_goes_on_after_last_epoch(
 )
 def test_what_is_no_optimizer_s_state_is_told(small_data, published, tmp_path, change, message):
     path = published.with_suffix(".pdopt")
-    state, _ = read_state(path, "a state")
+    state, *_ = read_state(path, "a state")
     change(state)
     paddle.save(state, str(path))
     with pytest.raises(UserError, match=message):

@@ -19,11 +19,11 @@ import numpy as np
 
 from utils.codes import check_bit, check_codes, pack_codes, packed_bytes
 from utils.system.errors import UserError
-from utils.system.files import atomic_write, open_untrusted, write_json
+from utils.system.files import MAX_TEXT, atomic_write, open_untrusted, write_json
 
 MAX_CODES = 1 << 36
-MAX_RECORD = 1 << 30
-"""Bytes of a code file and of its record, at most."""
+MAX_IMAGE = 1 << 7
+"""Bytes of a code file, and of what a record says of an image, at most."""
 REMEDY = "delete it, and the codes are made again"
 
 
@@ -130,7 +130,8 @@ def _as_packed(array: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _read_provenance(path: Path, codes: np.ndarray) -> dict:
-    with open_untrusted(path, "a JSON record of codes", MAX_RECORD, REMEDY) as file:
+    largest = MAX_TEXT + MAX_IMAGE * len(codes)
+    with open_untrusted(path, "a JSON record of codes", largest, REMEDY) as file:
         record = json.loads(file.read())
     fields = record if isinstance(record, dict) else {}
     bit = fields.get("bit")

@@ -11,9 +11,9 @@ import yaml
 from models import NETWORKS
 from utils.datasets import Split, open_splits
 from utils.datasets.cache import cache_folder
-from utils.datasets.info import DatasetInfo
+from utils.datasets.info import MAX_CLASSES, DatasetInfo
 from utils.datasets.loader import LoaderOptions
-from utils.datasets.transforms import Transform, build_transform
+from utils.datasets.transforms import MAX_SIDE, Transform, build_transform
 from utils.system.files import OutputPaths
 from utils.system.runtime import cores_for_each
 
@@ -27,8 +27,9 @@ WITH_DATA = (*WITH_NETWORK, INFER)
 EVERY = (*WITH_NETWORK, EXPORT, INFER)
 FULL_METHOD = {"no_weighting": False, "no_continuation": False}
 """The switches of the paper's ablations, as they were where a record does not name them."""
-MAX_WORKERS = 16
-"""Loading threads where nothing is said; Python's lock leaves more of them nothing to do."""
+MAX_WORKERS, MAX_PROCESSES = 16, 1 << 10
+"""Loading threads where nothing is said, as Python's lock leaves more of them nothing to do; and
+what processes or threads are fewer than, whatever is said."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Option:
     """What the command line and the YAML file need to know of one setting.
 
     A bool is a switch without a value, unless `valued`; `short` are further spellings; `many`
-    values come as a tuple.
+    values come as a tuple; whole numbers are less than `limit`.
     """
 
     group: str
@@ -46,6 +47,7 @@ class Option:
     short: tuple[str, ...] = ()
     choices: tuple[str, ...] | None = None
     minimum: float | None = None
+    limit: int = 2**31
     many: bool = False
     valued: bool = False
 
@@ -58,6 +60,7 @@ def option(group: str, default: Any, help: str, commands=ANY_TRAIN, kind=None, *
 
 network = partial(option, "network and weights")
 data = partial(option, "data")
+side = partial(data, commands=WITH_WEIGHTS, minimum=63, limit=MAX_SIDE)
 training = partial(option, "training recipe (defaults: the published one)")
 evaluation = partial(option, "evaluation")
 search = partial(option, "search")
@@ -116,9 +119,9 @@ class Config:
     allow_outside: bool = data(
         False, "lists may name images outside DATA_PATH (absolute paths, ..)", WITH_DATA
     )
-    num_class: int = data(80, "labels an image", WITH_DATA, minimum=1)
-    crop_size: int = data(224, "side of the network's square input", WITH_WEIGHTS, minimum=63)
-    resize_size: int = data(256, "short side before the crop", WITH_WEIGHTS, minimum=63)
+    num_class: int = data(80, "labels an image", WITH_DATA, minimum=1, limit=MAX_CLASSES)
+    crop_size: int = side(224, "side of the network's square input")
+    resize_size: int = side(256, "short side before the crop")
     batch_size: int = data(
         64, "images a step, on each device", WITH_DATA, short=("-bs",), minimum=1
     )
@@ -129,6 +132,7 @@ class Config:
         WITH_DATA,
         kind=int,
         minimum=0,
+        limit=MAX_PROCESSES,
     )
     on_bad_image: str = data(
         "error",
@@ -283,12 +287,14 @@ class Config:
         "processes to start on this machine; 0: one for each visible GPU, or one",
         (TRAIN_MULTI,),
         minimum=0,
+        limit=MAX_PROCESSES,
     )
     cpu_threads: int = running(
         0,
         "threads for CPU maths; 0: OMP_NUM_THREADS if set, else all cores, shared by processes",
         EVERY,
         minimum=0,
+        limit=MAX_PROCESSES,
     )
     output_dir: str = running(
         "./output", "folder of weights, logs, metrics and database codes", WITH_WEIGHTS

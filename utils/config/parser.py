@@ -16,11 +16,7 @@ from typing import Any
 from models import DEFAULT_BACKBONE
 from utils.codes import check_bit
 from utils.config.options import EXPORT, INFER, PREDICT, TRAIN, TRAIN_MULTI, Config, Option
-from utils.datasets.info import (
-    DatasetInfo,
-    read_dataset_info,
-    read_yaml_mapping,
-)
+from utils.datasets.info import DatasetInfo, read_dataset_info, read_yaml_mapping
 from utils.system.errors import UserError, short_repr
 from utils.system.files import OutputPaths
 from utils.system.state_files import TRAINING, find_state, read_record
@@ -204,7 +200,7 @@ def _read_settings(path: Path, command: Command) -> dict[str, Any]:
     known = [name for name, option in _OPTIONS.items() if command.name in option.commands]
     settings = {}
     for key, value in read_yaml_mapping(path, "a YAML file of settings").items():
-        name = key.replace("-", "_") if isinstance(key, str) else ""
+        name = key.replace("-", "_")
         if name in _OPTIONS and name not in known:  # another command's, such as a training's
             continue
         if name not in known:
@@ -260,7 +256,7 @@ def _typed(where: str, value: Any, option: Option) -> Any:
 def _check(config: Config) -> None:
     for name, option in _OPTIONS.items():
         value = getattr(config, name)
-        limit = 2**31 if option.kind is int else math.inf
+        limit = option.limit if option.kind is int else math.inf
         bounded = option.minimum is not None and value is not None
         if bounded and not option.minimum <= value < limit:
             below = "" if value < limit else f" and less than {limit}"

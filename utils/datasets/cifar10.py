@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import itertools
 import tarfile
 from pathlib import Path
 
 import numpy as np
 
-from utils.system.errors import UserError, first_line
+from utils.system.errors import UserError
 from utils.system.files import open_untrusted
-from utils.system.pickles import RefusedPickle, load_plain
+from utils.system.pickles import load_plain
 
 ARCHIVE = "cifar-10-python.tar.gz"
 SOURCE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 FOLDER = "cifar-10-batches-py"
 """Of the unpacked archive."""
+NUM_CLASS = 10
 _HINT = f"get {ARCHIVE} from {SOURCE} and put it there"
 NAMES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 MAX_ARCHIVE = 1 << 30
+MAX_UNPACKED = 1 << 28
 MAX_BATCH = 1 << 26
-"""Bytes of the archive, and of each batch in it, at most; the true ones have 170 and 31 MB."""
+"""Bytes of the archive, of it unpacked, and of each batch, at most; true ones: 170, 186, 31 MB."""
+_MAX_MEMBERS = 1000
 
 
 def read_archive(folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -37,42 +43,43 @@ def read_archive(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     missing = [name for name in NAMES if name not in batches]
     if missing:
         raise UserError(f"{where}: incomplete: {', '.join(missing)} missing; {_HINT}")
-    try:
-        found = [batches[name] for name in NAMES]
-        images = np.concatenate([np.asarray(batch["data"], np.uint8) for batch in found])
-        classes = np.concatenate([np.asarray(batch["labels"], np.int64) for batch in found])
-        if len(images) != len(classes) or not len(classes) or classes.min() < 0:
-            raise ValueError(f"{len(images)} images, {len(classes)} labels")
-        return images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), classes
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise UserError(f"{where}: not CIFAR-10's batches: {first_line(error)}") from error
+    images, classes = map(np.concatenate, zip(*map(batches.get, NAMES)))
+    return images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), classes
 
 
-def _read_folder(folder: Path) -> dict[str, dict]:
+def _read_folder(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     batches = {}
     for path in filter(Path.exists, map(folder.joinpath, NAMES)):
         with open_untrusted(path, "a batch of CIFAR-10", MAX_BATCH, _HINT) as file:
-            batches[path.name] = _load(file.read(), path)
+            batches[path.name] = _load(file.read())
     return batches
 
 
-def _read_tar(path: Path) -> dict[str, dict]:
-    batches, what = {}, "CIFAR-10's archive"
-    with open_untrusted(path, what, MAX_ARCHIVE, _HINT) as file, tarfile.open(fileobj=file) as tar:
-        for member in tar:
-            name = member.name.rpartition("/")[2]
-            if name in NAMES and member.isfile():
-                if member.size > MAX_BATCH or name in batches:
-                    raise ValueError(f"{name} has {member.size:,} bytes, or stands twice")
-                batches[name] = _load(tar.extractfile(member).read(), path)
+def _read_tar(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    batches = {}
+    with open_untrusted(path, "CIFAR-10's archive", MAX_ARCHIVE, _HINT) as file:
+        content = io.BytesIO(gzip.GzipFile(fileobj=file).read(MAX_UNPACKED + 1))
+        if content.getbuffer().nbytes > MAX_UNPACKED:
+            raise ValueError(f"it unpacks to more than {MAX_UNPACKED:,} bytes")
+        with tarfile.open(fileobj=content, mode="r:") as tar:
+            for member in itertools.islice(tar, _MAX_MEMBERS):
+                name = member.name.rpartition("/")[2]
+                if name in NAMES and member.isfile():
+                    if member.size > MAX_BATCH or name in batches:
+                        raise ValueError(f"{name} has {member.size:,} bytes, or stands twice")
+                    batches[name] = _load(tar.extractfile(member).read())
     return batches
 
 
-def _load(content: bytes, path: Path) -> dict:
-    try:
-        return load_plain(content)
-    except RefusedPickle as error:
-        raise UserError(f"{path}: refused: the archive {error}") from error
+def _load(content: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """A batch's images [n, 3072] uint8 and classes [n] int64."""
+    batch = load_plain(content)
+    images, classes = np.asarray(batch["data"]), np.asarray(batch["labels"])
+    if images.dtype != np.uint8 or images.shape != (*classes.shape, 3 * 32 * 32):
+        raise ValueError(f"{images.dtype} images {images.shape} with {classes.size} labels")
+    if classes.dtype.kind != "i" or not 0 <= classes.min() <= classes.max() < NUM_CLASS:
+        raise ValueError(f"its labels are not from 0 to {NUM_CLASS - 1}")
+    return images, classes
 
 
 def split_indices(

@@ -17,8 +17,11 @@ from PIL import Image, UnidentifiedImageError
 from utils.system.errors import UserError, first_line
 from utils.system.files import atomic_write, open_untrusted
 
-MAX_PIXELS = 1024**3 // 12
-"""89,478,485, a quarter GiB as RGB: where Pillow begins to warn of a decompression bomb."""
+MAX_PIXELS = 64_000_000
+MAX_RATIO = 200
+"""An image's pixels, and how many times its short side the long one is, at most."""
+_COPIES = {"JPEG2000": 3, "WEBP": 3, "AVIF": 2}
+"""Images that fit in the memory of one in other formats while such a one is decoded."""
 MAX_FILE = 1 << 30
 """Bytes of an image file, at most."""
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
@@ -71,10 +74,12 @@ def _decode(file: BinaryIO, least_side: int) -> Image.Image:
         empty = not file.seek(0, os.SEEK_END)
         raise ValueError("it is empty" if empty else "its format is unknown") from error
     width, height = image.size
-    if width * height > MAX_PIXELS:
+    copies = 2 if image.info.get("progressive") else _COPIES.get(image.format, 1)
+    most, longest = MAX_PIXELS // copies, MAX_RATIO * min(image.size)
+    if width * height > most or max(image.size) > longest:
         raise ValueError(
-            f"{width}×{height} is more than {MAX_PIXELS} pixels; make it smaller, the network "
-            "sees a few hundred pixels a side"
+            f"{width}×{height} is more than {most} pixels, or has a side {MAX_RATIO} times the "
+            "other; make it smaller, the network sees a few hundred pixels a side"
         )
     # Older Pillow opens grey PNG files of 16 bits as "I", whole numbers of 32 bits.
     if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
@@ -82,9 +87,12 @@ def _decode(file: BinaryIO, least_side: int) -> Image.Image:
     if least_side:
         image.draft(image.mode, (least_side, least_side))
     image.load()
+    form = image.format
     if image.mode == "I" or image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image if image.mode == "RGB" else image.convert("RGB")
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    image.format = form
+    return image
 
 
 @functools.cache

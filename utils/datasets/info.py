@@ -12,10 +12,14 @@ import yaml
 from utils.system.errors import UserError, short_repr
 from utils.system.files import MAX_TEXT, leaves_folder, open_untrusted
 
+MAX_VALUES, MAX_DIGITS = 30_000, 20
+"""Of a YAML file, and of a whole number in it, at most."""
+_TEXT, _NUMBER = "tag:yaml.org,2002:str", "tag:yaml.org,2002:int"
 DATA_FOLDER = Path(__file__).resolve().parents[2] / "data"
 INFO_FILE = "dataset.yaml"
 SPLITS = ("train", "test", "database")
 KINDS = ("list", "cifar10")
+MAX_CLASSES = 1 << 16
 RESIZES = ("short_side", "square")
 CIFAR_DATABASES = ("rest", "rest+train", "train")
 
@@ -65,17 +69,30 @@ def in_repository(path: str | os.PathLike) -> Path:
 
 
 class _Loader(yaml.SafeLoader):
+    """Refuses what makes a small file huge or slow."""
+
+    _values = 0
+
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.composer.ComposerError(None, None, "aliases (*) are not taken", mark)
-        return super().compose_node(parent, index)
+        mark, is_alias = self.peek_event().start_mark, self.check_event(yaml.AliasEvent)
+        self._values += 1
+        if is_alias or self._values > MAX_VALUES:
+            problem = "aliases (*)" if is_alias else f"more than {MAX_VALUES:,} values"
+            raise yaml.composer.ComposerError(None, None, f"{problem} are not taken", mark)
+        node = super().compose_node(parent, index)
+        is_key = isinstance(parent, yaml.MappingNode) and index is None
+        if is_key and node.tag != _TEXT:  # numbers may all have one hash
+            raise yaml.composer.ComposerError(None, None, "a key that is no text", mark)
+        if node.tag == _NUMBER and len(node.value) > MAX_DIGITS:
+            raise yaml.composer.ComposerError(None, None, "a number of many digits", mark)
+        return node
 
 
 def read_yaml_mapping(path: Path, expected: str) -> dict[str, Any]:
     """Reads a YAML file that maps names to values, and should be what `expected` says.
 
-    Raises a `UserError` where it is not, or has aliases, which make a small file a huge value.
+    Raises a `UserError` where it is not, has keys that are no text, or what makes a small file a
+    huge value or a slow one: aliases, numbers of many digits, very many values.
     """
     with open_untrusted(path, expected, MAX_TEXT) as file:
         try:
@@ -122,14 +139,14 @@ def _checked(path: Path, entries: dict[str, Any]) -> DatasetInfo:
     info = DatasetInfo(**{**entries, "folder": path.parent, "classes": classes})
     if info.classes and len(info.classes) != info.num_class:
         raise UserError(f"{path}: {len(info.classes)} classes named, num_class is {info.num_class}")
-    if info.kind == "cifar10" and not info.protocol:
-        raise UserError(f"{path}: the key 'protocol' is missing; kind cifar10 needs it")
+    if info.kind == "cifar10" and not (info.protocol and info.num_class == 10):
+        raise UserError(f"{path}: kind cifar10 needs the key 'protocol', and num_class 10")
     return info
 
 
 _EXPECTED = {
-    "name": "text",
-    "num_class": "a whole number of 1 or more",
+    "name": "text without / and \\",
+    "num_class": f"a whole number of 1 or more, and less than {MAX_CLASSES}",
     "topK": "a whole number of 1 or more, or -1 for all",
     "data_path": "a folder's path",
     "kind": f"one of {', '.join(KINDS)}",
@@ -140,26 +157,28 @@ _EXPECTED = {
     "classes": "a list of names",
     "provenance": "text",
 }
-_PARTS = {"lists": (), "protocol": ("train_per_class", "test_per_class", "database")}
-"""The keys of entries that are mappings."""
+_PROTOCOL = ("train_per_class", "test_per_class", "database")
 _CHOICES = {"kind": KINDS, "resize": RESIZES, "database": CIFAR_DATABASES}
 _COUNTS = ("num_class", "topK", "train_per_class", "test_per_class")
 
 
 def _is_right(key: str, value: Any) -> bool:
-    if key in _PARTS:
-        if not isinstance(value, dict):
-            return False
-        if key == "lists" and set(value) in (set(SPLITS), {"database"}):
-            names = value.values()
-            return all(_is_right("name", name) and not leaves_folder(name) for name in names)
-        return set(value) == set(_PARTS[key]) and all(
-            _is_right(part, value[part]) for part in value
+    if key == "lists":
+        return isinstance(value, dict) and (
+            set(value) in (set(SPLITS), {"database"})
+            and all(_is_right("list", each) and not leaves_folder(each) for each in value.values())
+        )
+    if key == "protocol":
+        return isinstance(value, dict) and (
+            set(value) == set(_PROTOCOL) and all(_is_right(part, value[part]) for part in value)
         )
     if key == "classes":
-        return isinstance(value, list) and all(_is_right("name", each) for each in value)
+        return isinstance(value, list) and all(_is_right("class", each) for each in value)
     if key in _COUNTS:
-        return type(value) is int and (1 <= value < 1 << 31 or (key == "topK" and value == -1))
+        limit = MAX_CLASSES if key == "num_class" else 1 << 31
+        return type(value) is int and (1 <= value < limit or (key == "topK" and value == -1))
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         return False
+    if key == "name":  # files are called after it
+        return not {"/", "\\"} & set(value)
     return value in _CHOICES.get(key, (value,))

@@ -11,8 +11,8 @@ import numpy as np
 from utils.system.errors import UserError
 from utils.system.files import leaves_folder, open_untrusted
 
-MAX_LIST = 1 << 32
-"""Bytes of a list file, at most."""
+MAX_LIST, MAX_PATH = 1 << 32, 4096
+"""Bytes of a list file, and characters of a path in it, at most."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ def read_list(
         if not line.strip():
             continue
         try:
+            if len(line) > MAX_PATH + 4 * num_class:
+                raise ValueError(f"it has {len(line):,} characters")
             image, row = _fast_split(line, num_class) or _split(line, num_class, unlabelled)
         except ValueError as error:
             faults.append(f"{path}, line {number}: {error}")
@@ -73,11 +75,11 @@ def read_list(
     if not paths:
         cause = faults[0] if faults else f"{path}: the list is empty"
         raise UserError(f"{cause}; expected lines of a path and {num_class} labels of 0 or 1")
-    matrix = np.frombuffer(b"".join(labels), dtype=np.uint8).reshape(len(paths), num_class)
+    matrix = np.zeros((len(paths), num_class), np.uint8)  # unknown labels take no memory
+    known = np.frombuffer(b"".join(labels), np.uint8).reshape(-1, num_class)
+    matrix[list(map(bool, labels))] = known - ord("0")
     sha256 = hashlib.sha256(content).hexdigest()
-    return ImageList(
-        str(path), tuple(paths), matrix - ord("0"), np.array(lines), sha256, tuple(faults)
-    )
+    return ImageList(str(path), tuple(paths), matrix, np.array(lines), sha256, tuple(faults))
 
 
 def check_inside(images: ImageList) -> None:
@@ -123,7 +125,7 @@ def _split(line: str, num_class: int, unlabelled: bool) -> tuple[str, bytes]:
     while count < len(words) and words[-1 - count] in ("0", "1"):
         count += 1
     if unlabelled and not count:
-        return line.strip(), b"0" * num_class
+        return line.strip(), b""
     if count == len(words):
         raise ValueError(f"expected an image's path and then {num_class} labels")
     if count != num_class:

@@ -159,7 +159,7 @@ class BatchLoader:
         images, resize, cache = self._split.images, self._transform.resize, self._options.cache
         key = images.key(index) if cache else ""
         resized = read_cached(cache, key) if cache else None
-        if resized is None:
+        if resized is None or (min(resized.shape[:2]), *resized.shape[2:]) != (resize.side, 3):
             resized = resize(images.open(index, resize.least_side))
             if cache:
                 write_cached(cache, key, resized)

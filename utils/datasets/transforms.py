@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+MAX_SIDE = 1 << 12
+"""Pixels of a resized image's short side are fewer."""
+
 
 @dataclass(frozen=True)
 class Resize:

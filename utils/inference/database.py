@@ -100,9 +100,9 @@ def _load(path: Path, bit: int, encoder: Encoder) -> tuple[dict[str, np.ndarray]
     try:
         without = {index: keys[index] for index in left_out}
         with_code = [key for index, key in enumerate(keys) if index not in without]
-        if len(with_code) == len(codes):
+        if len(with_code) == len(codes) and all(isinstance(key, str) for key in keys):
             return dict(zip(with_code, codes)), set(without.values()), ""
-    except (TypeError, IndexError):
+    except (TypeError, LookupError):
         pass
     return {}, set(), "its images are not recorded"
 

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from utils.codes import pack_codes
+from utils.codes import pack_codes, packed_bytes
 from utils.datasets.info import RESIZES, read_yaml_mapping
-from utils.datasets.transforms import Transform, build_transform
+from utils.datasets.transforms import MAX_SIDE, Transform, build_transform
 from utils.inference.onnx import OnnxPredictor, convert
 from utils.inference.program import (
     ONNX,
@@ -131,14 +131,15 @@ def write_exported(
 class ExportedBackend:
     """An exported model, as a backend of the encoder.
 
-    It takes 'uint8' (the images as they are) or 'float' (normalized here), and gives 'z' (packed
-    here) or 'codes'.
+    As its record says, it takes 'uint8' (the images as they are) or 'float' (normalized here), and
+    gives 'z' (packed here) or 'codes'.
     """
 
-    def __init__(self, program: Path, takes: str, gives: str, options: PredictorOptions):
+    def __init__(self, program: Path, record: Record, options: PredictorOptions):
         engine_name = ", TensorRT" if options.use_tensorrt else ""
         self.precision = precision_on(options.use_gpu, options.precision) + engine_name
-        self.program, self._takes, self._gives = program, takes, gives
+        self.program, self._takes, is_z = program, record.input, record.output == "z"
+        self._gives = ("f", record.bit) if is_z else ("u", packed_bytes(record.bit))
         if program.suffix == ONNX:
             self._predictor = OnnxPredictor(program, options)
         else:
@@ -153,7 +154,10 @@ class ExportedBackend:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Packed codes of a batch."""
         output = self._predictor(normalize(images) if self._takes == "float" else images)
-        return pack_codes(output) if self._gives == "z" else output
+        if (output.dtype.kind, *output.shape[1:]) != self._gives:
+            found = f"{output.dtype} {list(output.shape)}"
+            raise UserError(f"{self.program}: gives {found}, other than its record says; {REMEDY}")
+        return pack_codes(output) if output.dtype.kind == "f" else output
 
 
 def normalize(images: np.ndarray) -> np.ndarray:
@@ -170,7 +174,7 @@ def load_exported(
 ) -> tuple[ExportedBackend, Record]:
     """Loads an exported model; see `read_exported`, which finds the same before and after it."""
     program, record = found = read_exported(folder, bit)
-    backend = ExportedBackend(program, record.input, record.output, options)
+    backend = ExportedBackend(program, record, options)
     if read_exported(folder, bit) != found:
         raise UserError(f"{program}: was replaced while it was read; start again")
     _log.info(f"----- Exported model: {program}")
@@ -215,6 +219,6 @@ def _record_from(path: Path, entries: dict[str, Any]) -> Record:
     record = Record(**{name: entries[name] for name in wanted})
     if (record.input, record.output, record.resize) not in itertools.product(*_CHOICES):
         raise UserError(f"{path}: unknown input, output or resize; {REMEDY}")
-    if not 63 <= record.crop_size <= record.resize_size < 1 << 14:
+    if not 63 <= record.crop_size <= record.resize_size < MAX_SIDE:
         raise UserError(f"{path}: sizes that cannot be: {record.crop_size}; {REMEDY}")
     return record

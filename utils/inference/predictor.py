@@ -49,31 +49,30 @@ class Predictor:
         try:
             with quiet_console():
                 predictor = inference.create_predictor(_config(program, parameters, options))
+            self._input = predictor.get_input_handle(INPUT_NAME)
+            self._output = predictor.get_output_handle(predictor.get_output_names()[0])
         except Exception as error:  # C++ errors of many kinds
             raise UserError(
                 f"{program}: Paddle Inference cannot run it: {first_line(error)}; "
                 "export the model again with this version of Paddle"
             ) from error
-        self._predictor = predictor
-        self._input = predictor.get_input_handle(INPUT_NAME)
-        self._output = predictor.get_output_handle(predictor.get_output_names()[0])
+        self._predictor, self._program = predictor, program
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """Runs the program on one batch, of the shape and dtype that it takes.
 
         Raises:
-            UserError: Paddle has no code for this precision and this size of images.
+            UserError: the program takes other images, or Paddle has no code for this precision and
+                this size of images.
         """
-        self._input.reshape(batch.shape)
-        self._input.copy_from_cpu(np.ascontiguousarray(batch))
         try:
+            self._input.reshape(batch.shape)
+            self._input.copy_from_cpu(np.ascontiguousarray(batch))
             self._predictor.run()
-        except RuntimeError as error:  # in bfloat16, where pooling to 6×6 is not even
-            if self._precision == "fp32":
-                raise
+        except Exception as error:  # also in bfloat16, where pooling to 6×6 is not even
             raise UserError(
-                f"--precision {self._precision}: Paddle Inference cannot run it on images of this "
-                "size; --crop-size 224 or --precision fp32 can be run"
+                f"--precision {self._precision}: Paddle Inference cannot run {self._program} on "
+                f"images of this size; --crop-size 224 and fp32 can be run: {first_line(error)}"
             ) from error
         if not self._use_gpu:
             # A run leaves Paddle's CPU maths with one thread: a training that went on would be

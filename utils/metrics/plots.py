@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from utils.codes import MAX_BIT
 from utils.system.errors import UserError, short_repr
 from utils.system.files import atomic_write, open_untrusted, set_aside, write_json
 
@@ -19,7 +22,7 @@ DRAWN = ("dataset", "bit", "topk", "map", "precision_within_radius_2", "by_rank"
 """What the figure takes of an evaluation's metrics."""
 OF_AN_EPOCH = ("loss", "map", "chance", "seconds", "evaluation_seconds", "saving_seconds")
 """Numbers of a training's epoch, where it has them."""
-MAX_METRICS = 1 << 26
+MAX_METRICS = 1 << 24
 """Bytes of a metrics file, at most."""
 
 
@@ -44,7 +47,7 @@ def write_metrics(path: Path, figure: Path, record: dict[str, Any]) -> None:
 def _keep_those_of_another_data_set(metrics: Path, figure: Path, dataset: str) -> None:
     try:
         with open_untrusted(metrics, "an evaluation's metrics", MAX_METRICS) as file:
-            other = json.loads(file.read())["dataset"]
+            other = str(json.loads(file.read())["dataset"])
     except UserError:  # none there, or none that anybody could use
         return
     if other != dataset:
@@ -60,11 +63,17 @@ def read_runs(folder: Path, dataset: str, names: str = "metrics_*.json") -> list
     runs = []
     for path in folder.glob(names):
         with open_untrusted(path, "an evaluation's metrics", MAX_METRICS, "delete it") as file:
-            run = json.loads(file.read())
-            values = operator.itemgetter(*DRAWN)(run)
+            metrics = json.loads(file.read())
+            run = dict(zip(DRAWN, operator.itemgetter(*DRAWN)(metrics)))
+            run["variant"] = str(metrics.get("variant", "HashNet"))
+            ranks, first_n = run["by_rank"], run["at_n"]
+            numbers = [run["topk"], run["map"], run["precision_within_radius_2"]]
+            curves = [ranks["recall"], ranks["precision"]], [first_n["n"], first_n["precision"]]
+            kinds = {np.asarray(each).dtype.kind for each in (numbers, *curves)}
+            if not kinds <= {"i", "f"} or run["bit"] not in range(1, MAX_BIT + 1):
+                raise ValueError("it holds other than numbers")
         if run["dataset"] == dataset:
-            variant = run.get("variant", "HashNet")
-            runs.append({**dict(zip(DRAWN, values)), "variant": variant})
+            runs.append(run)
     return sorted(runs, key=operator.itemgetter("bit"))
 
 

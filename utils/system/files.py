@@ -124,7 +124,8 @@ def open_untrusted(
             ends), too large or unreadable, or parsing it in the block raised something else.
     """
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
+        no_wait = getattr(os, "O_NONBLOCK", 0)  # for a pipe's other end
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | no_wait)) as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise UserError(f"{path}: not a regular file; expected {expected}")
@@ -142,10 +143,6 @@ def open_untrusted(
             raise UserError(f"{path}: cannot be read: {reason(error)}") from error
         cause = first_line(error) + (f"; {hint}" if hint else "")
         raise UserError(f"{path}: not {expected}: {cause}") from error
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def set_aside(*paths: Path) -> list[Path]:
@@ -207,10 +204,10 @@ def locked(path: Path, use: str) -> Iterator[None]:
         yield
 
 
-def sha256_of_file(path: str | os.PathLike) -> str:
-    """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+def sha256_of_file(path: str | os.PathLike, largest: int = 1 << 36) -> str:
+    """The SHA-256 of a file's bytes, as 64 hexadecimal digits; it has at most `largest`."""
     digest = hashlib.sha256()
-    with open_untrusted(path, "a file", 1 << 62) as file:
+    with open_untrusted(path, "a file", largest) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

@@ -123,8 +123,8 @@ def drop_later_epochs(path: Path, epoch: int) -> None:
 
 def _epoch_of(line: bytes) -> float:
     try:
-        return json.loads(line)["epoch"]
-    except (ValueError, KeyError, TypeError):  # the half line of a program that was killed
+        return float(json.loads(line)["epoch"])
+    except Exception:  # the half line of a program that was killed
         return math.inf
 
 

@@ -6,7 +6,6 @@ that files of arrays have are followed, and what they call is replaced by functi
 
 from __future__ import annotations
 
-import os
 import pickletools
 import re
 from collections.abc import Callable
@@ -14,9 +13,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+MAX_INSTRUCTIONS = 500_000
+MAX_REPEATED = 1 << 26
+"""Of a pickle, at most (a batch of CIFAR-10 has 30,000), and bytes that stand in it once more."""
+
 
 class RefusedPickle(Exception):
     """The pickle asks for something that a file of arrays has no use for."""
+
+    def __str__(self) -> str:
+        return f"refused: it {super().__str__()}"
 
 
 class _Dtype:
@@ -98,9 +104,10 @@ def load_plain(
     marks: list[int] = []
     memo: dict[int, Any] = {}
     repeated, known = 0, {**_CALLED, **(called or {})}
-    size = len(content) if isinstance(content, bytes) else os.fstat(content.fileno()).st_size
-    for opcode, argument, _ in pickletools.genops(content):
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
         name, taken = opcode.name, []
+        if count == MAX_INSTRUCTIONS:
+            raise RefusedPickle(f"has more than {MAX_INSTRUCTIONS:,} instructions")
         if name in _TAKES:
             start = len(stack) - _TAKES[name] if _TAKES[name] else marks.pop()
             taken, stack[start:] = stack[start:], []
@@ -123,7 +130,7 @@ def load_plain(
         elif name in ("BINGET", "LONG_BINGET"):
             value = memo[argument]
             repeated += len(value) if isinstance(value, (str, bytes)) else 0
-            if isinstance(value, _IN_ONE_PLACE) or repeated > 4 * size:
+            if isinstance(value, _IN_ONE_PLACE) or repeated > MAX_REPEATED:
                 raise RefusedPickle("has a list, an array or long text in many places")
             stack.append(value)
         elif "GLOBAL" in name:

@@ -9,25 +9,26 @@ import logging
 import os
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from utils.system.errors import UserError
 from utils.system.files import MAX_TEXT, atomic_write, open_untrusted
-from utils.system.pickles import RefusedPickle, load_plain
+from utils.system.pickles import load_plain
 
 if TYPE_CHECKING:
     import paddle  # what reads a state's record has no need of it
 
 WEIGHTS, OPTIMIZER, TRAINING = ".pdparams", ".pdopt", ".npz"
 MAX_STATE = 1 << 36
-MAX_RECORD = 1 << 26
+MAX_RECORD = 1 << 23
 """Bytes of a state file and of its record, at most."""
 _log = logging.getLogger(__name__)
+_MAX_PARTS = 10_000
 _CUT_UP = "UnpackBigParamInfor@@"
 _INTERNAL_NAMES = "StructuredToParameterName@@"
-_RECORD = "record"
+_RECORD = "record.npy"
 
 
 def find_state(prefix: str | os.PathLike, *endings: str) -> Path:
@@ -47,31 +48,20 @@ def find_state(prefix: str | os.PathLike, *endings: str) -> Path:
     return Path(text if ending in endings else prefixes[-1] + endings[0])
 
 
-def read_state(path: Path, expected: str) -> tuple[dict[str, Any], str]:
+def read_state(path: Path, expected: str) -> tuple[dict[str, Any], dict[str, str], str]:
     """Reads a state dict of Paddle's format; its tensors come as NumPy arrays.
 
     Returns:
-        The state dict, and the SHA-256 of the bytes that it was read from.
+        The state dict; the parameters' internal names, after which optimizer states are named, and
+        which depend on all layers that a process had made; the SHA-256 of the bytes read.
 
     Raises:
         UserError: the file is missing, is not `expected`, or asks for anything else than a state
             needs (`utils.system.pickles`); then nothing of it was run.
     """
-    state, _, sha256 = read_named_state(path, expected)
-    return state, sha256
-
-
-def read_named_state(path: Path, expected: str) -> tuple[dict[str, Any], dict[str, str], str]:
-    """As `read_state`, with the parameters' internal names before the SHA-256.
-
-    Optimizer states are named after them; they depend on all layers that a process had made.
-    """
     with open_untrusted(path, expected, MAX_STATE) as file:
         content = file.read()
-        try:
-            state = load_plain(content)
-        except RefusedPickle as error:
-            raise UserError(f"{path}: refused: the file {error}") from error
+        state = load_plain(content)
         if not isinstance(state, dict):
             raise ValueError(f"found {type(state).__name__}")
         for name, whole in state.pop(_CUT_UP, {}).items():  # large tensors, as `paddle.save` cuts
@@ -94,15 +84,16 @@ def write_training_state(
     `parts`, such as 'network' and 'optimizer', are name → array each; `record` is everything else,
     in JSON values.
     """
-    arrays = {
-        f"{part}/{name}": array for part, known in parts.items() for name, array in known.items()
-    }
+    arrays = {}
+    for part, known in parts.items():
+        arrays.update({f"{part}/{name}.npy": array for name, array in known.items()})
+    # The last one: it is missing where others are.
     arrays[_RECORD] = np.frombuffer(json.dumps(record).encode(), np.uint8)
     # As `numpy.savez` does; that leaves the archive open where the disk is full, and Python then
     # shows a traceback when it is closed at last.
     with atomic_write(path, alone=True) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as part:
+            with archive.open(name, "w", force_zip64=True) as part:
                 np.lib.format.write_array(part, np.asanyarray(array), allow_pickle=False)
 
 
@@ -140,20 +131,37 @@ def read_record(path: Path) -> dict[str, Any]:
 
     Raises a `UserError` where the file is missing, damaged or not a training state.
     """
-    expected = "a training state"
-    with open_untrusted(path, expected, MAX_STATE) as file, zipfile.ZipFile(file) as archive:
-        member = archive.getinfo(f"{_RECORD}.npy")
-        if member.compress_type or member.file_size > MAX_RECORD:
-            raise ValueError("its record is compressed or too large")
-        with archive.open(member) as part:
-            return _record_of(np.lib.format.read_array(part, allow_pickle=False))
+    with open_untrusted(path, "a training state", MAX_STATE) as file, open_stored(file) as archive:
+        return _record_in(archive)
 
 
-def _record_of(array: np.ndarray) -> dict[str, Any]:
-    record = json.loads(array.tobytes())
+def open_stored(file: BinaryIO) -> zipfile.ZipFile:
+    """Opens a zip archive whose parts are together no larger than the file."""
+    archive = zipfile.ZipFile(file)
+    members = archive.infolist()
+    size = sum(member.file_size for member in members)
+    if any(m.compress_type for m in members) or size > os.fstat(file.fileno()).st_size:
+        raise ValueError("its parts are compressed or overlap")
+    if len(members) > _MAX_PARTS:
+        raise ValueError(f"it has {len(members):,} parts")
+    return archive
+
+
+def _record_in(archive: zipfile.ZipFile) -> dict[str, Any]:
+    member = archive.getinfo(_RECORD)
+    if member.file_size > MAX_RECORD:
+        raise ValueError("its record is too large")
+    record = json.loads(_array_in(archive, member).tobytes())
     if not isinstance(record, dict):
         raise ValueError("its record is no JSON object")
     return record
+
+
+def _array_in(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(member) as part:
+        array = np.lib.format.read_array(part, allow_pickle=False)
+        part.read()  # to the end, where the checksum is compared
+        return array
 
 
 def read_training_state(
@@ -164,28 +172,17 @@ def read_training_state(
     Returns the parts, the record, and the SHA-256 of the file. Raises a `UserError` where the file
     is missing, damaged or not a training state.
     """
-    expected = "a training state"
-    with open_untrusted(path, expected, MAX_STATE) as file:
+    with open_untrusted(path, "a training state", MAX_STATE) as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):
             digest.update(block)
-        with zipfile.ZipFile(file) as archive:
-            members = archive.infolist()
-            size = sum(member.file_size for member in members)
-            if any(m.compress_type for m in members) or size > os.fstat(file.fileno()).st_size:
-                raise ValueError("its parts are compressed or overlap")
-            arrays = {}
-            for member in members:
-                with archive.open(member) as part:
-                    name = member.filename[: -len(".npy")]
-                    arrays[name] = np.lib.format.read_array(part, allow_pickle=False)
-                    part.read()  # to the end, where the checksum is compared
-        record = _record_of(arrays.pop(_RECORD))
         parts: dict[str, dict[str, np.ndarray]] = {}
-        for full_name, array in arrays.items():
-            part, _, name = full_name.partition("/")
-            parts.setdefault(part, {})[name] = array
-        return parts, record, digest.hexdigest()
+        with open_stored(file) as archive:
+            for member in archive.infolist():
+                if member.filename != _RECORD:
+                    part, _, name = member.filename[: -len(".npy")].partition("/")
+                    parts.setdefault(part, {})[name] = _array_in(archive, member)
+            return parts, _record_in(archive), digest.hexdigest()
 
 
 def assign_strictly(
@@ -196,10 +193,7 @@ def assign_strictly(
     The state (name → array of real numbers) leaves names with a beginning of `partial` alone; the
     message names its `source`. Where an error is found, nothing is set.
     """
-    parameters = layer.state_dict()
-    for name in list(parameters):
-        if name.startswith(partial):
-            del parameters[name]
+    parameters = {n: p for n, p in layer.state_dict().items() if not n.startswith(partial)}
     missing = sorted(parameters.keys() - state.keys())
     surplus = sorted(map(str, state.keys() - parameters.keys()))
     if missing or surplus:

@@ -23,7 +23,6 @@ from utils.system.state_files import (
     WEIGHTS,
     assign_strictly,
     find_state,
-    read_named_state,
     read_state,
     read_training_state,
 )
@@ -110,10 +109,10 @@ def _resume_weights(
             f"{path.with_suffix(TRAINING)}: missing; --last-epoch N says how many epochs were "
             f"trained, where only {path.name} and its {OPTIMIZER} are there"
         )
-    weights, internal_names, _ = read_named_state(path, "a file of trained weights")
+    weights, internal_names, _ = read_state(path, "a file of trained weights")
     network.set_weights(weights, path)
     optimizer_path = path.with_suffix(OPTIMIZER)
-    state, _ = read_state(optimizer_path, "a file of the optimizer's state")
+    state, *_ = read_state(optimizer_path, "a file of the optimizer's state")
     _restore_optimizer(optimizer, network, state, optimizer_path, internal_names)
     _log.info(f"----- Resume: Load model, optimizer and state from {path}")
     return Progress(epoch=config.last_epoch)
@@ -122,13 +121,13 @@ def _resume_weights(
 def _progress_of(saved: dict[str, Any]) -> Progress:
     progress = Progress(**saved)
     numbers = (progress.epoch, progress.best_epoch, progress.step, *progress.counts)
-    if not all(type(number) is int and number >= 0 for number in numbers):
+    if not all(type(number) is int and 0 <= number < 1 << 31 for number in numbers):
         raise ValueError("progress in other than whole numbers from 0")
-    losses = tuple(float(loss) for loss in progress.losses)
-    best = progress.best_map
-    if len(losses) != len(progress.counts) or not np.isfinite([best, *losses]).all():
+    losses, best = tuple(map(float, progress.losses)), float(progress.best_map)
+    fit = len(losses) == len(progress.counts) == progress.step
+    if not (fit and np.isfinite([best, *losses]).all()):
         raise ValueError("progress that does not fit together")
-    return replace(progress, losses=losses, counts=tuple(progress.counts))
+    return replace(progress, best_map=best, losses=losses, counts=tuple(progress.counts))
 
 
 def _restore_optimizer(
