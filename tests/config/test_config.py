@@ -121,6 +121,8 @@ def test_keys_of_a_settings_file_may_have_hyphens_numbers_no_dot_and_bounds_hold
         ("--topK 0", "--topK: expected 1 or more, or -1 for all, found 0"),
         ("--topK -2", "--topK: "),
         ("--crop_size 62", "--crop-size: "),
+        ("--resize-size 1000000", "--resize-size: expected 63 or more and less than 4096"),
+        ("--cpu-threads 2000000000", "--cpu-threads: .*less than 1024"),  # Paddle would crash
         ("--crop-size 300", "--crop-size 300: larger than --resize-size 256"),
     ],
 )
@@ -140,6 +142,7 @@ def test_a_wrong_command_line_is_told_in_one_line(arguments, message):
         ("momentum: much\n", "momentum: expected float, found 'much'"),
         ("optimizer: Adam\n", "optimizer: expected one of SGD, RMSProp, AdamW, found 'Adam'"),
         ("bit: [\n", "not valid YAML"),
+        ("1: 2\n", "line 1: not valid YAML: a key that is no text"),
     ],
 )
 def test_a_wrong_settings_file_s_message_names_file_and_key(settings, content, message):

@@ -15,7 +15,7 @@ from test_datasets import open_train
 from test_loader import assert_same, logged
 
 from utils.datasets import Split, unlisted_images
-from utils.datasets.cache import cache_folder
+from utils.datasets.cache import cache_folder, write_cached
 from utils.datasets.images import ImageArray, ImageFiles
 from utils.datasets.loader import BatchLoader, LoaderOptions
 from utils.datasets.transforms import build_transform
@@ -113,6 +113,7 @@ def test_any_bit_may_change_and_no_image_does(split, tmp_path):
         lambda path: np.save(path, np.zeros((32, 40, 3), np.uint8)),
         lambda path: np.save(path, np.array([{}]), allow_pickle=True),
         lambda path: (path.unlink(), os.mkfifo(path)),
+        lambda path: write_cached(path.parents[1], path.stem, np.zeros((5, 5, 3), np.uint8)),
     ],
 )
 def test_a_damaged_file_is_made_again(split, tmp_path, opened, harm):

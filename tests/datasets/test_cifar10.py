@@ -124,9 +124,10 @@ def test_a_class_with_too_few_images_is_told():
         (lambda path: path.write_text("a text"), "not CIFAR-10's archive"),
         (lambda path: os.truncate(path, 1000), "not CIFAR-10's archive"),
         ({"names": [*NAMES, NAMES[0]]}, "not CIFAR-10's archive: data_batch_1 .* stands twice"),
-        ({"labels": [1, 2]}, "not CIFAR-10's batches: 120 images, 12 labels"),
+        ({"labels": [1, 2]}, "not CIFAR-10's archive: uint8 images .* with 2 labels"),
+        ({"labels": [10] * 20}, "not CIFAR-10's archive: its labels are not from 0 to 9"),
         ({"names": NAMES[1:]}, "incomplete: data_batch_1 missing"),
-        ({"data": os.system}, r"refused: the archive asks for posix\.system"),
+        ({"data": os.system}, r"not CIFAR-10's archive: refused: it asks for posix\.system"),
     ],
 )
 def test_a_broken_archive_is_told_in_one_line(tmp_path, made, message):

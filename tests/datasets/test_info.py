@@ -86,13 +86,16 @@ def test_an_unknown_data_set_s_message_names_the_known_ones(name):
         ({"kind": "folder"}, "kind: expected one of list, cifar10, found 'folder'"),
         ({"resize": "round"}, "resize: expected one of"),
         ({"lists": {"train": "train.txt"}}, "lists: expected"),
-        ({"kind": "cifar10"}, "'protocol' is missing"),
+        ({"kind": "cifar10"}, "needs the key 'protocol', and num_class 10"),
+        ({"name": "../a"}, "name: expected text without / and"),
+        ({"num_class": 1 << 16}, "num_class: .* less than 65536"),
         ({"protocol": dict(zip(PROTOCOL_KEYS, ("1", 1, "rest")))}, "protocol: expected"),
         ({"protocol": dict(zip(PROTOCOL_KEYS, (1, 1, "none")))}, "protocol: expected"),
         (b"name: [1, 2\nnum_class: 3\n", r"line \d+: not valid YAML"),
         (b"- a\n- b\n", "expected `name: value` lines, found list"),
         (b"name: \xff\n", "not a data set's description in YAML: .*utf-8"),
         (b"a: &a [x]\nb: [*a, *a]\n", "line 2: not valid YAML: aliases"),
+        (b"topK: 0x" + b"F" * 5000, "line 1: not valid YAML: a number of many digits"),
     ],
 )
 def test_a_wrong_one_s_message_is_one_line_that_names_file_and_key(read, changes, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -237,6 +238,21 @@ def test_a_damaged_record_is_told(small, change, message):
     path.write_text(yaml.safe_dump(record), encoding="utf-8")
     with pytest.raises(UserError, match=message):
         read_exported(small, 16)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"output": "codes"}, r"inference_16\.\w+: gives float32 \(1, 16\), other than its record"),
+        ({"bit": 12}, "other than its record says"),
+        ({"input": "uint8"}, r"cannot run .*inference_16\.\w+ on images"),
+    ],
+)
+def test_a_record_of_another_program_is_told(small, change, message):
+    program, record = read_exported(small, 16)
+    backend = ExportedBackend(program, replace(record, **change), PredictorOptions())
+    with pytest.raises(UserError, match=message):
+        backend(np.zeros((1, 63, 63, 3), np.uint8))
 
 
 def test_an_export_into_a_full_disk_leaves_the_earlier_model(small):

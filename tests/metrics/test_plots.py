@@ -51,6 +51,17 @@ def test_a_file_that_is_no_evaluation_is_told(tmp_path, content):
         read_runs(tmp_path, "drawn")
 
 
+@pytest.mark.parametrize("value", ["x", None, 10**300, [1], float("inf")])
+def test_an_evaluation_of_other_than_numbers_is_told(tmp_path, value):
+    write_run(tmp_path, 8)
+    path = tmp_path / "metrics_8.json"
+    run = json.loads(path.read_text(encoding="utf-8"))
+    for change in ({"bit": value}, {"at_n": {"n": [value], "precision": [1, 2]}}):
+        path.write_text(json.dumps({**run, **change}), encoding="utf-8")
+        with pytest.raises(UserError, match=r"metrics_8\.json: not an evaluation's metrics"):
+            read_runs(tmp_path, "drawn")
+
+
 def test_the_figure_is_drawn_with_a_line_for_each_bit_count(tmp_path):
     pytest.importorskip("matplotlib")
     sizes = []

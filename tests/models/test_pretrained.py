@@ -77,7 +77,7 @@ def test_a_weight_file_sets_all_but_the_hash_layer(tmp_path, converted):
         ({"features.3.bias": None}, "missing: features.3.bias"),
         ({"features.5.bias": np.zeros(2, np.float32)}, "unknown: features.5.bias"),
         ({"features.10.bias": np.zeros(9, np.float32)}, r"features.10.bias is \[9\].*\[4\]"),
-        ({5: np.zeros(2, np.float32)}, "refused: the file has a name that is no text"),
+        ({5: np.zeros(2, np.float32)}, "refused: it has a name that is no text"),
     ],
 )
 def test_a_weight_file_of_another_network_is_refused_and_changes_nothing(

@@ -144,6 +144,15 @@ def test_codes_of_anything_else_are_made_anew(tmp_path, database, capsys, other,
     assert re.search(rf"encoding 4 images \(.*{why}.* changed", capsys.readouterr().out)
 
 
+@pytest.mark.parametrize("images", [None, {"a": 1}, "abcd", [2**61 - 1, 0, 1, 2], ["a"]])
+def test_a_record_of_other_than_images_is_not_used(tmp_path, database, capsys, images):
+    ask(database, tmp_path, 0)
+    record = json.loads((tmp_path / "codes.json").read_text())
+    (tmp_path / "codes.json").write_text(json.dumps({**record, "images": images, "left_out": [0]}))
+    ask(database, tmp_path, 0)
+    assert capsys.readouterr().out.count("encoding 4 images") == 2
+
+
 def listed(paths):
     """A database of these files."""
     labels = np.eye(2, dtype=np.uint8)[np.arange(len(paths)) % 2]

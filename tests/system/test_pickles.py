@@ -201,6 +201,6 @@ def test_every_command_refuses_harmful_weights(run, harmful, tmp_path, command):
     words = command.replace("WEIGHTS", str(harmful / "weights_8")).split()
     result = run(*words, "--output-dir", tmp_path)
     assert result.returncode == 2
-    assert "refused: the file asks for posix.mkdir" in result.stderr
+    assert "refused: it asks for posix.mkdir" in result.stderr
     assert result.stderr.count("error: ") == 1 and "Traceback" not in result.stderr
     assert not (harmful / MADE).exists()

@@ -66,7 +66,7 @@ def image(form, *size):
 OLD = b"".join(pickle.dumps(each, 2) for each in (1, 1001, {}))
 MANY = [(b"U\0010", 5_000_000, b"J" + struct.pack("<i", 5_000_000) + b"\x85")] * 400
 HUGE = b"(" + (b"\x8a\x09" + b"\xff" * 8 + b"\x7f") * 100_000 + b"t"
-OF_ONE_HASH = [(b"\x8a\x0a" + n.to_bytes(10, "little"), 0, b"K\1\x85") for n in COLLIDING]
+OF_ONE_HASH = [(b"\x8a\x0a" + n.to_bytes(10, "little"), 0, b"K\0\x85") for n in COLLIDING]
 WASTE = {
     "line": ("a.txt", lambda: b"ab " * 10**7),
     "header": (ARCHIVE, lambda: gigabyte(tarfile.XHDTYPE)),

@@ -332,6 +332,8 @@ ODD = [
     (other_progress(epoch=-1), "whole numbers from 0"),
     (other_progress(losses=[1.0]), "does not fit together"),
     (other_progress(losses=[HUGE], counts=[4]), "not a training state"),
+    (other_progress(best_map=[0.5]), "not a training state"),
+    (other_progress(epoch=1 << 40), "whole numbers from 0"),
     (other_settings(batch_size="4"), "batch_size"),
     (other_settings(batch_size=HUGE, ranks=2), "batch_size"),
     (other_settings(data=[]), "data"),
@@ -449,6 +451,7 @@ def test_epochs_that_come_again_stand_once_in_the_metrics_file(small_data, copy)
     path = copy / "train/metrics_8.jsonl"
     rows = path.read_bytes()
     assert [row["epoch"] for row in epochs_of(copy)] == [1, 2, 3, 4]
-    path.write_bytes(rows + rows.splitlines(keepends=True)[-1].replace(b": 4,", b": 5,", 1) + b"{")
+    again = rows.splitlines(keepends=True)[-1].replace(b": 4,", b": 5,", 1)
+    path.write_bytes(rows + again + b'{"epoch": "x"}\n' + b"[" * 99_999)
     assert resume(small_data, copy, epochs=5) == 0
     assert [row["epoch"] for row in epochs_of(copy)] == [1, 2, 3, 4, 5]

@@ -155,7 +155,7 @@ class ExportedBackend:
         """Packed codes of a batch."""
         output = self._predictor(normalize(images) if self._takes == "float" else images)
         if (output.dtype.kind, *output.shape[1:]) != self._gives:
-            found = f"{output.dtype} {list(output.shape)}"
+            found = f"{output.dtype} {output.shape}"
             raise UserError(f"{self.program}: gives {found}, other than its record says; {REMEDY}")
         return pack_codes(output) if output.dtype.kind == "f" else output
 
