@@ -251,9 +251,7 @@ JSON_WORDS = [*map(b"%c".__mod__, b'[]{},:"0-.e'), b'"images"', b'"id"', b"NaN",
 
 
 @cases(700)
-@given(
-    st.one_of(noise, words_of(JSON_WORDS), instances, st.builds(mutated, instances, seeds)),
-)
+@given(st.one_of(noise, words_of(JSON_WORDS), instances, st.builds(mutated, instances, seeds)))
 @example(b"[" * 100_000)
 @example(json.dumps(INSTANCES).replace('"id": 1', '"id": ' + "9" * 5000).encode())
 def test_coco_s_annotations(scratch, content):

@@ -72,7 +72,7 @@ class Predictor:
         except Exception as error:  # also in bfloat16, where pooling to 6×6 is not even
             raise UserError(
                 f"--precision {self._precision}: Paddle Inference cannot run {self._program} on "
-                f"images of this size; --crop-size 224 and fp32 can be run: {first_line(error)}"
+                f"{batch.dtype} images of this size; --crop-size 224 and fp32 can be run"
             ) from error
         if not self._use_gpu:
             # A run leaves Paddle's CPU maths with one thread: a training that went on would be
