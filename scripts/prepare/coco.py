@@ -45,7 +45,7 @@ LABELLED = 122_218
 """Images of both files with an annotated object, of 123,287."""
 KEYS = {"images", "annotations", "categories", "id", "file_name", "name", "image_id", "category_id"}
 """What is kept of an annotation file: the outlines are most of the 450 MB."""
-_FILE_NAME = re.compile(r"COCO_(train2014|val2014)_\d{12}\.jpg")
+_FILE_NAME = re.compile(r"COCO_(train2014|val2014)_[0-9]{12}\.jpg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -49,7 +49,7 @@ WASTE = {
     "shape.pth": lambda: OLD + tensors((b"U\0010", 0, HUGE)),
     "numbers.pth": lambda: OLD + tensors(*OF_ONE_HASH),
     "thin.png": lambda: Image.new("RGB", (1, 30_000)),
-    "large.webp": lambda: Image.new("RGB", (5000, 5000)),
+    "large.webp": lambda: Image.new("RGB", (6000, 6000)),
 }
 READ = {".txt": lambda path: read_list(path, 3), ".npz": read_record, ".pth": read_torch_weights}
 READ |= dict.fromkeys((".gz", ""), lambda path: read_archive(path.parent))

@@ -20,7 +20,7 @@ from utils.system.files import atomic_write, open_untrusted
 MAX_PIXELS = 64_000_000
 MAX_RATIO = 200
 """An image's pixels, and how many times its short side the long one is, at most."""
-_COPIES = {"JPEG2000": 3, "WEBP": 3, "AVIF": 2}
+_COPIES = {"JPEG2000": 3, "WEBP": 2, "AVIF": 2}
 """Images that fit in the memory of one in other formats while such a one is decoded."""
 MAX_FILE = 1 << 30
 """Bytes of an image file, at most."""
