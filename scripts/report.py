@@ -18,16 +18,20 @@ examples:
 
 from __future__ import annotations
 
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+if __name__ == "__main__":
+    import utils.system.interrupt  # noqa: F401  (first of all: Ctrl-C is told in a line)
+
 import argparse
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.runs import ComparedRun
 from scripts.tables import markdown_table

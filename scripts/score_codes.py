@@ -15,13 +15,19 @@ examples:
 
 from __future__ import annotations
 
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+if __name__ == "__main__":
+    import utils.system.interrupt  # noqa: F401  (first of all: Ctrl-C is told in a line)
+
 import argparse
 import io
 import json
 import logging
 import math
 import re
-import sys
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,17 +36,14 @@ from typing import BinaryIO
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from scripts.tables import markdown_table  # noqa: E402
-from utils.codes import check_bit, check_codes, pack_codes, packed_bytes  # noqa: E402
-from utils.config.parser import Parser  # noqa: E402
-from utils.metrics import evaluate_retrieval  # noqa: E402
-from utils.metrics.bootstrap import paired_bootstrap  # noqa: E402
-from utils.metrics.plots import MAX_METRICS, write_metrics  # noqa: E402
-from utils.system.errors import UserError, run_command  # noqa: E402
-from utils.system.files import open_untrusted  # noqa: E402
+from scripts.tables import markdown_table
+from utils.codes import check_bit, check_codes, pack_codes, packed_bytes
+from utils.config.parser import Parser
+from utils.metrics import evaluate_retrieval
+from utils.metrics.bootstrap import paired_bootstrap
+from utils.metrics.plots import MAX_METRICS, write_metrics
+from utils.system.errors import UserError, run_command
+from utils.system.files import open_untrusted
 
 MAX_ARRAY = 1 << 34  # bytes of a file, and of an array that is compressed in one
 FILES = ("query_codes", "query_labels", "database_codes", "database_labels")

@@ -23,13 +23,18 @@ then python scripts/report.py output/sweep/DATASET makes tables and figures of i
 
 from __future__ import annotations
 
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+if __name__ == "__main__":
+    import utils.system.interrupt  # noqa: F401  (first of all: Ctrl-C is told in a line)
+
 import argparse
 import ctypes
-import os
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from datetime import timedelta
@@ -37,8 +42,6 @@ from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.prepare.draws import whole_number
 from scripts.runs import VARIANTS, SavedRun, recipe_of

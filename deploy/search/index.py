@@ -13,14 +13,17 @@ examples:
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
+if __name__ == "__main__":
+    import utils.system.interrupt  # noqa: F401  (first of all: Ctrl-C is told in a line)
+
+import argparse
+import json
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from utils.config.parser import Parser
 from utils.datasets.info import RESIZES

@@ -9,6 +9,13 @@ examples:
 
 from __future__ import annotations
 
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
+if __name__ == "__main__":
+    import utils.system.interrupt  # noqa: F401  (first of all: Ctrl-C is told in a line)
+
 import argparse
 import base64
 import contextlib
@@ -20,7 +27,6 @@ import json
 import re
 import secrets
 import socket
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -32,16 +38,14 @@ from urllib.parse import parse_qsl, urlsplit
 import numpy as np
 from PIL import Image, ImageOps
 
+from deploy.search.index import add_network, open_index
+from utils.config.parser import Parser
+from utils.datasets.images import open_image
+from utils.search.index import ImageIndex
+from utils.search.store import Entry
+from utils.system.errors import Terminated, UserError, first_line, run_command
+
 FOLDER = Path(__file__).resolve().parent
-sys.path.insert(0, str(FOLDER.parents[1]))
-
-from deploy.search.index import add_network, open_index  # noqa: E402
-from utils.config.parser import Parser  # noqa: E402
-from utils.datasets.images import open_image  # noqa: E402
-from utils.search.index import ImageIndex  # noqa: E402
-from utils.search.store import Entry  # noqa: E402
-from utils.system.errors import Terminated, UserError, first_line, run_command  # noqa: E402
-
 FILES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 """The page's files, `page.html` and so on: ending → kind."""
 HEADERS = {

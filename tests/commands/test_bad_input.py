@@ -89,7 +89,9 @@ def test_bad_images_are_skipped_on_request_and_named_everywhere(data):
         "1 images of database are left out:",
     ):
         assert words in log
-    first, cached = epochs_of(data / "output")
+    (cached,) = epochs_of(data / "output")
+    earlier = data / "output/train/earlier_metrics_8.jsonl"
+    first = json.loads(earlier.read_text(encoding="utf-8"))
     assert len(first["replaced"]) == 1 and "train.txt, line 2" in first["replaced"][0]
     assert "test.txt, line 2" in first["left_out"]["test"][0] and first["pictures"] == 12
     for key in ("loss", "map", "replaced", "left_out"):

@@ -115,11 +115,14 @@ COMMANDS = {  # and what they import while they start
     "main_multi_gpu.py --device cpu": ["numpy.", "paddle."],
     "predict.py --img datasets/coco_lite": ["numpy.", "paddle."],
     "export_model.py --pretrained w": ["numpy.", "paddle."],
-    "deploy/inference_python/infer.py --img-path x --model-dir y": ["numpy.", "paddle."],
+    "deploy/inference_python/infer.py --img-path x --model-dir y": ["numpy.", "yaml."],
+    "deploy/search/index.py info x.db": ["numpy."],
     "scripts/check_data.py": ["numpy."],
     "scripts/check_gpu.py": ["subprocess"],
     "scripts/convert_weights.py": ["numpy."],
     "scripts/prepare_data.py": ["numpy."],
+    "scripts/score_codes.py": ["numpy."],
+    "scripts/sweep.py": ["numpy."],
     "scripts/benchmark.py": ["numpy.", "tqdm."],
 }
 
