@@ -97,9 +97,8 @@ def train(task: dict[str, Any]) -> None:
     network = distributed.synchronized(small)
     start = values(small)
     loading = loading_of(**task)
-    exchange = distributed.ProcessGroup() if is_shared else None
     weighted = task["weighted"]
-    criterion = HashNetLoss(BIT, task["rows"], 0.1, CLASSES, exchange, weighted)
+    criterion = HashNetLoss(BIT, task["rows"], 0.1, CLASSES, is_shared, weighted)
     optimizer = paddle.optimizer.Momentum(0.05, parameters=small.parameters())
     batches = BatchLoader(*loading, shard if is_shared else (0, 1), 5 if is_shared else 5 + rank)
     losses: list[float] = []

@@ -8,25 +8,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-
-class SingleProcess:
-    """The exchange of a process whose batch is a whole batch: there is nobody to exchange with.
-
-    Where a batch is spread over processes, an object with the same members stands in its place.
-
-    Attributes:
-        size: how many processes share a batch.
-    """
-
-    size = 1
-
-    def gather(self, rows: paddle.Tensor) -> paddle.Tensor:
-        """The rows of all processes, [n, …] → [size · n, …], in the same order on each of them."""
-        return rows
-
-    def total(self, value: paddle.Tensor) -> paddle.Tensor:
-        """The sum of a value over all processes."""
-        return value
+from utils.system import distributed
 
 
 class HashNetLoss(nn.Layer):
@@ -52,7 +34,7 @@ class HashNetLoss(nn.Layer):
     Args:
         num_train: number of training images, the rows of the bank.
         alpha: α, the scale of the inner product.
-        exchange: what processes tell each other; None: this one is alone.
+        shared: whether all processes share a batch; else each has one of its own.
         weighted: False: plain maximum likelihood, HashNet-W.
 
     Attributes:
@@ -65,12 +47,11 @@ class HashNetLoss(nn.Layer):
         num_train: int,
         alpha: float = 0.1,
         num_class: int = 80,
-        exchange: SingleProcess | None = None,
+        shared: bool = False,
         weighted: bool = True,
     ):
         super().__init__()
-        self._exchange = exchange or SingleProcess()
-        self.alpha, self.weighted = alpha, weighted
+        self.alpha, self.shared, self.weighted = alpha, shared, weighted
         self.scale = 1.0
         self.register_buffer("codes", paddle.zeros([num_train, bit]))
         self.register_buffer("labels", paddle.zeros([num_train, num_class]))
@@ -92,14 +73,16 @@ class HashNetLoss(nn.Layer):
         dtype = self.codes.dtype
         u = paddle.tanh(self.scale * z.astype(dtype))
         labels = labels.astype(dtype)
-        self._remember(*(self._exchange.gather(rows) for rows in (u.detach(), labels, index)))
+        rows = (u.detach(), labels, index)
+        self._remember(*(map(distributed.gather, rows) if self.shared else rows))
         theta = paddle.matmul(self.alpha * u, self.codes, transpose_y=True)
         shared = paddle.matmul(labels, self.labels, transpose_y=True)
         counts = (index >= 0).astype(dtype)
-        total = self._exchange.total
+        total = distributed.total if self.shared else lambda value: value
         similar = (shared > 0).astype(dtype)
         part = pair_loss(theta, similar, counts, total, self.weighted)
-        slope = self._exchange.size * part  # the mean of its gradients is the sum of the parts'
+        processes = distributed.world_size() if self.shared else 1
+        slope = processes * part  # the mean of its gradients is the sum of the parts'
         return slope + (total(part.detach()) - slope.detach())
 
     @paddle.no_grad()

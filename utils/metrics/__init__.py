@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from utils.codes import pack_codes
 from utils.codes.hamming import map_blocks, query_groups
 from utils.metrics.average_precision import (
     average_precision,
+    mean_of,
     precision_at_relevant_ranks,
     tie_averaged_average_precision,
 )
+from utils.metrics.continuous import mean_average_precision_of_values
 from utils.metrics.curves import count_by_distance, curve_cutoffs, query_curves, rank_cutoffs
 from utils.metrics.relevance import RetrievalTask, labels_digest
-from utils.system.errors import UserError
 
 LOOKUP_RADIUS = 2
 HIT_RANKS = (1, 5, 10)
-VALUE_BITS, VALUE_QUERIES = 22, 16
-"""Bits of a real value, so that 512 products add up exactly in float64; queries in one call."""
 _CURVES = {"at_n": "n", "by_radius": "radius", "by_rank": "n"}
 """The curves, and what their points are called in JSON."""
 
@@ -172,70 +169,7 @@ def mean_average_precision(
         return values
 
     blocks = map_blocks(score, task.queries, threads)
-    return _mean(itertools.chain.from_iterable(blocks), task.queries)
-
-
-def mean_average_precision_of_values(
-    query_values: np.ndarray,
-    query_labels: np.ndarray,
-    database_values: np.ndarray,
-    database_labels: np.ndarray,
-    topk: int | None = None,
-    *,
-    exclude: np.ndarray | None = None,
-    threads: int | None = None,
-) -> float:
-    """MAP@K of real-valued codes, ranked by inner product, the largest first.
-
-    Of tanh(βz) it is what the paper calls HashNet+C. Equal products stand in database order; to be
-    equal on every machine, whatever order it adds in, values are rounded to steps of 2^-22 of the
-    largest one. Memory grows with the database alone.
-
-    Args:
-        query_values: real numbers [n_q, bit], bit from 1 to 512.
-        database_values: real numbers [n, bit]; all else as for `mean_average_precision`.
-
-    Raises:
-        UserError: as `mean_average_precision`; or a value is not finite.
-    """
-    queries, database = _in_steps(query_values, "query"), _in_steps(database_values, "database")
-    if queries.shape[1] != database.shape[1]:
-        raise UserError(f"query values have {queries.shape[1]} bits, others {database.shape[1]}")
-    # The signs stand for the values where rows, labels and K are checked; they are not ranked.
-    signs = pack_codes(queries >= 0), pack_codes(database >= 0)
-    task = RetrievalTask(signs[0], query_labels, signs[1], database_labels, topk, exclude)
-
-    def score(block: range) -> list[float]:
-        values = []
-        for group in query_groups(block, VALUE_QUERIES):
-            products = queries[group.start : group.stop] @ database.T
-            for query, of_query in zip(group, products):
-                if task.leaves_out_a_row(query):
-                    of_query[exclude[query]] = -np.inf
-                ranked = task.relevant(query).take(_largest(of_query, task.depth(query)))
-                values.append(average_precision(precision_at_relevant_ranks(ranked)))
-        return values
-
-    blocks = map_blocks(score, task.queries, threads)
-    return _mean(itertools.chain.from_iterable(blocks), task.queries)
-
-
-def _in_steps(values: np.ndarray, side: str) -> np.ndarray:
-    """Real numbers [n, bit] as whole numbers of a step, float64, none above 2^22."""
-    values = np.asarray(values)
-    if values.ndim != 2 or values.dtype.kind not in "fiu" or not values.size:
-        raise UserError(f"{side}: {values.dtype} array of shape {values.shape}; need [n, bit]")
-    largest = float(np.abs(values).max())
-    if not math.isfinite(largest):
-        raise UserError(f"a {side} value is infinite or no number: it cannot be ranked")
-    return np.rint(np.ldexp(values.astype(np.float64), VALUE_BITS - math.frexp(largest)[1]))
-
-
-def _largest(values: np.ndarray, count: int) -> np.ndarray:
-    """The rows of the largest values [n], the largest first, equal ones in order: intp [count]."""
-    least = np.partition(values, -count)[-count]
-    rows = np.flatnonzero(values >= least)
-    return rows[np.argsort(-values[rows], kind="stable")][:count]
+    return mean_of(itertools.chain.from_iterable(blocks), task.queries)
 
 
 def evaluate_retrieval(
@@ -330,7 +264,7 @@ def _summary(
     columns = {name: tuple(map(operator.itemgetter(name), scores)) for name in scores[0]}
     hits = zip(HIT_RANKS, zip(*columns.pop("hit_rate_at")))
     values = {
-        name: sum(column) if name.startswith("queries_") else _mean(column, task.queries)
+        name: sum(column) if name.startswith("queries_") else mean_of(column, task.queries)
         for name, column in columns.items()
     }
     return RetrievalMetrics(
@@ -339,7 +273,7 @@ def _summary(
         database=task.rows,
         topk=task.topk,
         average_precision={n: column for n, column in columns.items() if n.startswith("map")},
-        hit_rate_at={k: _mean(column, task.queries) for k, column in hits},
+        hit_rate_at={k: mean_of(column, task.queries) for k, column in hits},
         labels_sha256=labels_sha256,
         **curves_by_name,
         **values,
@@ -349,8 +283,3 @@ def _summary(
 def _share(part: float, whole: int) -> float:
     """part / whole, and 0 of nothing."""
     return part / whole if whole else 0.0
-
-
-def _mean(values: Iterable[float], count: int) -> float:
-    """The mean, rounded once: the same in whatever order the queries come."""
-    return math.fsum(values) / count

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
 import numpy as np
+
+
+def mean_of(values: Iterable[float], count: int) -> float:
+    """The mean, rounded once: the same in whatever order the queries come."""
+    return math.fsum(values) / count
 
 
 def precision_at_relevant_ranks(relevant: np.ndarray) -> np.ndarray:

@@ -55,9 +55,7 @@ def average_statistics(network: paddle.nn.Layer) -> None:
     """
     for value in network.state_dict().values() if world_size() > 1 else ():
         if value.stop_gradient:
-            total = value.clone()
-            _paddle().distributed.all_reduce(total)
-            value.set_value(total / world_size())
+            value.set_value(total(value) / world_size())
 
 
 def gather(rows: paddle.Tensor) -> paddle.Tensor:
@@ -70,6 +68,15 @@ def gather(rows: paddle.Tensor) -> paddle.Tensor:
     parts: list[paddle.Tensor] = []
     _paddle().distributed.all_gather(parts, rows)
     return _paddle().concat(parts)
+
+
+def total(value: paddle.Tensor) -> paddle.Tensor:
+    """The sum over ranks, the same on each of them; a new tensor, without gradient."""
+    if world_size() == 1:
+        return value
+    value = value.clone()
+    _paddle().distributed.all_reduce(value)
+    return value
 
 
 def gather_array(array: np.ndarray) -> np.ndarray:
@@ -110,24 +117,3 @@ def compute_on_main_process(compute: Callable[..., Any], *arguments: Any, **opti
             done = bool(wait([result], timeout=HEARTBEAT_SECONDS).done)
             gather_objects(done)
         return gather_objects(result.result())[0]
-
-
-class ProcessGroup:
-    """The exchange of a loss whose batch is spread over all ranks (`utils.loss.SingleProcess`)."""
-
-    @property
-    def size(self) -> int:
-        """How many ranks share a batch."""
-        return world_size()
-
-    def gather(self, rows: paddle.Tensor) -> paddle.Tensor:
-        """The rows of all ranks; see `utils.system.distributed.gather`."""
-        return gather(rows)
-
-    def total(self, value: paddle.Tensor) -> paddle.Tensor:
-        """The sum over ranks, the same on each of them; a new tensor, without gradient."""
-        if world_size() == 1:
-            return value
-        value = value.clone()
-        _paddle().distributed.all_reduce(value)
-        return value

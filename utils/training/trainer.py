@@ -102,9 +102,8 @@ class Trainer:
         if config.variant != config.model:  # an ablation has no published run to stand beside
             self.published = {}
         self.network = build_network(config.backbone, config.bit)
-        exchange = distributed.ProcessGroup() if is_shared else None
         self.criterion = HashNetLoss(
-            config.bit, num_train, config.alpha, num_class, exchange, not config.no_weighting
+            config.bit, num_train, config.alpha, num_class, is_shared, not config.no_weighting
         )
         rate = scaled_learning_rate(config.learning_rate, config.batch_size * ranks)
         self.schedule = halving_schedule(rate, config.de_step)
