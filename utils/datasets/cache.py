@@ -12,6 +12,7 @@ import functools
 import hashlib
 import io
 import logging
+import threading
 import zlib
 from pathlib import Path
 
@@ -27,6 +28,7 @@ MAX_IMAGE = 1 << 30
 _HEADER = 128
 """Bytes of an .npy header, as NumPy pads it."""
 _log = logging.getLogger(__name__)
+_ONE_THREAD = threading.Lock()
 
 
 def cache_folder(cache_dir: str, resize: Resize) -> Path:
@@ -64,7 +66,8 @@ def write_cached(folder: Path, key: str, pixels: np.ndarray) -> None:
         with atomic_write(_path(folder, key), durable=False) as temporary:
             temporary.write_bytes(content.getvalue())
     except UserError as error:
-        _warn_once(f"Image cache: images are not kept in {folder}: {reason(error.__cause__)}")
+        with _ONE_THREAD:  # else two might find that nothing was said yet
+            _warn_once(f"Image cache: images are not kept in {folder}: {reason(error.__cause__)}")
 
 
 @functools.lru_cache
