@@ -7,12 +7,13 @@ import sys
 if __name__ == "__main__":
     import utils.system.interrupt  # noqa: F401  (first of all: Ctrl-C is told in a line)
 
-from utils.system.errors import run_command
+from utils.system.errors import run_command, shown_on
 
 
 def main() -> int:
     """Loads the weights, writes program, parameters and record, names the files."""
-    from utils.config import EXPORT_COMMAND, parse_config  # here Ctrl-C is told in a line
+    # Here Ctrl-C is told in a line.
+    from utils.config import EXPORT_COMMAND, INFER_COMMAND, next_command, parse_config
     from utils.system.runtime import setup_paddle
 
     config = parse_config(EXPORT_COMMAND)
@@ -32,6 +33,10 @@ def main() -> int:
     record = Record(**settings, resize=config.info.resize, paddle=paddle.__version__, **weights)
     for path in write_exported(network, record, config.save_inference_dir, config.format):
         print(f"----- Save exported model: {path}")
+    rest = ("--model-dir", config.save_inference_dir, "--img-path", "my_picture.jpg")
+    script = "deploy/inference_python/infer.py"
+    search = next_command(config, script, INFER_COMMAND, *rest)
+    print(shown_on(sys.stdout, f"Next, search: {search}"))
     return 0
 
 

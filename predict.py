@@ -22,11 +22,9 @@ def main() -> int:
     from models.hashnet import load_network  # what imports Paddle comes after its start
     from utils.inference.backends import build_backend
     from utils.inference.encoder import Encoder
-    from utils.search import open_queries, run_search
-    from utils.system.logger import log_to_console
+    from utils.search import run_search, start_search
 
-    log_to_console(config.json)
-    queries = open_queries(config)
+    queries = start_search(config)
     choose_device(config.device)
     name = config.info.name
     network, weights, _ = load_network(config.weights, config.bit, config.backbone, name)

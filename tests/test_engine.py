@@ -89,8 +89,8 @@ def test_the_first_step_and_every_nth_after_it_are_logged_with_their_loss(caplog
     epoch(Script(*range(5)), [1] * 5, title="Epoch[001/150]", log_steps=every)
     assert len(caplog.messages) == len(steps)
     for step, line in zip(steps, caplog.messages):
-        kept = rf"Epoch\[001/150\], Step\[000{step}/0005\], Loss: {step}\.0000, [\d.]+ img/s, "
-        assert re.match(kept + r"reader [\d.]+ s, batch [\d.]+ s$", line), line
+        kept = rf"Epoch\[001/150\], Step\[000{step}/0005\], Loss: {step}\.0000, "
+        assert re.match(kept + r"[\d.e+]+ img/s, reader \d+%$", line), line
 
 
 def test_every_batch_is_one_step_on_its_own_output_labels_and_gradient():

@@ -77,7 +77,8 @@ def train_one_epoch(
         optimizer: over the network's parameters, at the epoch's rate.
         batches: of the training set, at the epoch and step to begin with.
         title: how the log lines and the progress bar begin, such as 'Epoch[001/150]'.
-        log_steps: steps from one log line to the next.
+        log_steps: steps from one log line to the next. Its 'reader' is the share of the time that
+            went by waiting for images.
         stop: asked before each step.
 
     Raises:
@@ -108,8 +109,7 @@ def train_one_epoch(
             pace = steps * len(batch[-1]) * distributed.world_size() / (now - logged)
             _log.info(
                 f"{title}, Step[{step:04d}/{len(batches):04d}], Loss: {value:.4f}, "
-                f"{pace:.1f} img/s, reader {(reader_seconds - reader_logged) / steps:.3f} s, "
-                f"batch {(now - logged) / steps:.3f} s"
+                f"{pace:.4g} img/s, reader {(reader_seconds - reader_logged) / (now - logged):.0%}"
             )
             logged, reader_logged, steps_logged = now, reader_seconds, len(losses)
         waiting = time.perf_counter()

@@ -6,6 +6,7 @@ import platform
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from utils.codes.storage import load_codes
 from utils.datasets import Split
 from utils.inference.encoder import Encoder
 from utils.inference.program import ONNX, PredictorOptions
+from utils.system.logger import progress
 from utils.system.runtime import maths_threads
 
 TIMED_RUNS = 20
@@ -24,7 +26,7 @@ MEBIBYTE = 2**20
 
 def time_stages(
     encoder: Encoder, queries: Split, codes_file: Path, options: PredictorOptions, warmup: int
-) -> list[str]:
+) -> Iterator[str]:
     """Times preprocessing, inference and postprocessing, batch by batch, one after the other.
 
     Args:
@@ -34,15 +36,16 @@ def time_stages(
         options: what the model runs on; its `batch_size` is the batches'.
         warmup: batches before the timed ones.
 
-    Returns:
-        Lines of `name: value`; times in ms a batch.
+    Yields:
+        What is under way, then lines of `name: value`; times in ms a batch.
     """
     database, _ = load_codes(codes_file)
     size = options.batch_size
     batches = max(TIMED_RUNS, -(-len(queries) // size))
     seconds = np.zeros(3)
     timed = 0
-    for number in range(-warmup, batches):
+    yield f"Timing {batches} batches of {size} after {warmup} others; each stage alone"
+    for number in progress(range(-warmup, batches), "timing", warmup + batches):
         begin = time.perf_counter()
         chosen = [(timed + place) % len(queries) for place in range(size)]
         images = np.stack([encoder.transform(queries.images.open(index)) for index in chosen])
@@ -53,7 +56,7 @@ def time_stages(
         if number >= 0:
             seconds += (loaded - begin, encoded - loaded, time.perf_counter() - encoded)
             timed += size
-    return _report(encoder, options, timed, seconds, batches)
+    yield from _report(encoder, options, timed, seconds, batches)
 
 
 def _report(

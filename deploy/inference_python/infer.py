@@ -21,8 +21,7 @@ def main() -> int:
     from utils.inference.encoder import Encoder
     from utils.inference.export import load_exported
     from utils.inference.program import PredictorOptions, is_on_paddle
-    from utils.search import open_queries, run_search
-    from utils.system.logger import log_to_console
+    from utils.search import run_search, start_search
     from utils.system.runtime import choose_device, setup_environment, setup_paddle
     from utils.system.state_files import warn_of_other_data
 
@@ -31,8 +30,7 @@ def main() -> int:
     on_paddle = is_on_paddle(config.model_dir, config.bit)
     setup = setup_paddle if on_paddle else setup_environment
     setup(config.cpu_threads, config.tf32, device)
-    log_to_console(config.json)
-    queries = open_queries(config)
+    queries = start_search(config)
     options = PredictorOptions(
         config.use_gpu,
         config.precision,
@@ -54,7 +52,7 @@ def main() -> int:
         from benchmark import time_stages
 
         for line in time_stages(encoder, queries, codes_file, options, config.warmup):
-            print(line, file=sys.stderr if config.json else sys.stdout)
+            print(line, file=sys.stderr if config.json else sys.stdout, flush=True)
     if config.json:
         print(json.dumps({"bit": config.bit, "results": found}, indent=2, ensure_ascii=False))
     return 0

@@ -15,6 +15,7 @@ from utils.config import (
     TRAIN_MULTI_COMMAND,
     Config,
     command_to_resume,
+    next_command,
     parse_config,
 )
 from utils.system import runtime
@@ -180,6 +181,23 @@ def test_a_resume_s_command_line_says_where_to_go_on_and_keeps_the_rest():
     expected = "python main.py --data-path 'my data' --resume output/last_8"
     assert command_to_resume("output/last_8", given) == expected
     assert command_to_resume(None, given[:2]) == "python main.py --resume=old"
+
+
+def test_what_differs_from_the_defaults_and_the_data_set_s_is_told_and_goes_on_to_the_next_step():
+    config = train(
+        "--dataset", "coco_lite", "--data-path", "my data", "--epoch", 3, "--exclude-self"
+    )
+    others = {"dataset": "coco_lite", "data_path": "my data", "epoch": 3, "exclude_self": True}
+    assert config.changed() == others
+    assert train("--dataset", "cifar10", "--num-class", 10, "--topK", -1).changed() == {
+        "dataset": "cifar10"
+    }
+    shared = "python a.py --bit 16 --dataset coco_lite --data-path 'my data'"
+    assert (
+        next_command(config, "a.py", TRAIN_COMMAND, "--eval") == f"{shared} --exclude-self --eval"
+    )
+    assert next_command(config, "a.py", PREDICT_COMMAND) == shared
+    assert next_command(train(), "a.py", EXPORT_COMMAND) == "python a.py --bit 16"
 
 
 @pytest.mark.parametrize(

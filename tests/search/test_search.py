@@ -114,7 +114,7 @@ def test_a_search_leaves_table_kept_lines_copy_and_sheet(tmp_path, database, cap
     said = capsys.readouterr().out
     lines = said.splitlines()
     table = lines.index(f"Query: {query}") + 2
-    assert lines[table].split() == ["1", "0", query, "shares", "a", "label"]
+    assert lines[table].split() == ["1", "0", "+", query]
     assert "----- Predicted Hamm_min: 0.0" in lines
     assert f"----- Found Matched Pic: {query}" in lines
     assert f"----- Save Matched Pic in: {output / '0.png'}" in lines

@@ -8,5 +8,6 @@ from utils.config.parser import (
     TRAIN_COMMAND,
     TRAIN_MULTI_COMMAND,
     command_to_resume,
+    next_command,
     parse_config,
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from models import NETWORKS
+from models import DEFAULT_BACKBONE, NETWORKS
 from utils.datasets import Split, open_splits
 from utils.datasets.cache import cache_folder
 from utils.datasets.info import MAX_CLASSES, DatasetInfo
@@ -340,6 +340,15 @@ class Config:
         """The settings of one command, name → value."""
         options = Config.options().items()
         return {name: getattr(self, name) for name, o in options if command in o.commands}
+
+    def changed(self, command: str = TRAIN_MULTI) -> dict[str, Any]:
+        """The settings of one command that are neither the defaults nor the data set's."""
+        usual = {"backbone": DEFAULT_BACKBONE, **self.info.settings()}
+        others = {}
+        for name, value in self.settings(command).items():
+            if value not in (getattr(Config, name), usual.get(name)):
+                others[name] = value
+        return others
 
     def as_yaml(self, command: str = TRAIN) -> str:
         """The settings of one command as YAML text that `--config` takes."""

@@ -16,7 +16,7 @@ from typing import Any
 from models import DEFAULT_BACKBONE
 from utils.codes import check_bit
 from utils.config.options import EXPORT, INFER, PREDICT, TRAIN, TRAIN_MULTI, Config, Option
-from utils.datasets.info import DatasetInfo, read_dataset_info, read_yaml_mapping
+from utils.datasets.info import read_dataset_info, read_yaml_mapping
 from utils.system.errors import UserError, short_repr
 from utils.system.files import OutputPaths
 from utils.system.state_files import TRAINING, find_state, read_record
@@ -33,6 +33,11 @@ _OF_THIS_RUN = (
     *("debug_steps", "save_minutes", "save_epoch"),
 )
 """Settings that `--resume` does not take from the saved training."""
+_ALSO_OF_THE_NEXT_STEP = (
+    *("dataset", "data_path", "list_path", "allow_outside", "num_class", "topK", "exclude_self"),
+    *("crop_size", "resize_size", "fast_decode", "cache_dir", "precision", "device", "output_dir"),
+)
+"""Settings that training, evaluation, search and export of the same weights share."""
 _OF_THE_DATA_SET = ("data_path", "list_path", "num_class", "topK")
 
 
@@ -184,16 +189,11 @@ def parse_config(command: Command, arguments: Sequence[str] | None = None) -> Co
     if chosen.get("resume"):
         chosen = {**_saved_settings(chosen, command), **chosen}
     info = read_dataset_info(chosen.get("dataset", Config.dataset))
-    config = replace(Config(bit=command.bit), info=info, **{**_data_settings(info), **chosen})
+    config = replace(Config(bit=command.bit), info=info, **{**info.settings(), **chosen})
     if command.name in (TRAIN, TRAIN_MULTI) and not (config.eval or config.backbone):
         config = replace(config, backbone=DEFAULT_BACKBONE)
     _check(config)
     return replace(config, paths=OutputPaths(config.output_dir, config.bit, config.log_path))
-
-
-def _data_settings(info: DatasetInfo) -> dict[str, Any]:
-    folder = str(info.image_folder)
-    return {"num_class": info.num_class, "topK": info.topK, "data_path": folder}
 
 
 def _read_settings(path: Path, command: Command) -> dict[str, Any]:
@@ -281,6 +281,15 @@ def command_to_resume(state: str | None, arguments: Sequence[str] | None = None)
     resume = ["--resume", state] if state else []
     kept = _without_beginning(arguments) if state else arguments
     return shlex.join(["python", *kept, *resume])
+
+
+def next_command(config: Config, script: str, command: Command, *rest: str) -> str:
+    """The command line of the step that follows this one, with the settings that both have."""
+    words = ["python", script, "--bit", str(config.bit)]
+    for name, value in config.changed(command.name).items():
+        if name in _ALSO_OF_THE_NEXT_STEP:
+            words += [_flag(name)] if value is True else [_flag(name), str(value)]
+    return shlex.join([*words, *rest])
 
 
 def _without_beginning(arguments: Sequence[str]) -> Iterator[str]:

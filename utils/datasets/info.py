@@ -61,6 +61,11 @@ class DatasetInfo:
         is_ours = self.folder.resolve().parent == DATA_FOLDER
         return in_repository(path) if is_ours else self.folder / path
 
+    def settings(self) -> dict[str, Any]:
+        """A run's settings that are the data set's where nothing else is said."""
+        folder = str(self.image_folder)
+        return {"num_class": self.num_class, "topK": self.topK, "data_path": folder}
+
 
 def in_repository(path: str | os.PathLike) -> Path:
     """A path; a relative one is the repository's, and stays short where the command runs there."""

@@ -24,13 +24,15 @@ from utils.inference.encoder import Encoder
 from utils.search.contact_sheet import MOST_IMAGES, draw_contact_sheet
 from utils.system.errors import UserError, printable
 from utils.system.files import atomic_write, check_writable
+from utils.system.logger import log_to_console
 
 EXAMPLE = "datasets/coco_lite/val2014/COCO_val2014_000000000161.jpg"
 """The query where none is named."""
 MAX_STEM = 50
 """Characters of a query's name in that of its sheet: a system takes 255 bytes for a name."""
 BLANK = Image.new("RGB", (1, 1), (128, 128, 128))
-_SHARES = {True: "shares a label", False: "shares none", None: ""}
+_MARKS = {True: "+", False: "-", None: " "}
+"""Beside a match: shares a label with the query, shares none, is not known."""
 _log = logging.getLogger(__name__)
 
 
@@ -55,8 +57,9 @@ class Match:
         return dict(zip(("rank", "distance", "row", "picture", "relevant"), astuple(self)))
 
 
-def open_queries(config: Config) -> Split:
-    """The images that `--img` names, as a split, once it is sure that sheets can be written."""
+def start_search(config: Config) -> Split:
+    """Opens the console, and the images that `--img` names once sheets can be written."""
+    log_to_console(config.json)
     check_writable(config.save_path)
     return unlisted_images(find_images(config.img or [in_repository(EXAMPLE)]), "--img")
 
@@ -155,7 +158,7 @@ def run_search(
         number_in_name = f"{number + 1}_" if len(paths) > 1 else ""  # two may have the same name
         stem = printable(path.stem).replace("\\", "_")[:MAX_STEM]
         sheet = folder / f"search_{number_in_name}{stem}.jpg"
-        _tell(path, matches)
+        _tell(path, matches, config.data_path)
         images = _open_matches(matches, database, encoder.options.skip_bad)
         _save_sheet(sheet, queries.images.open(number), path.name, matches, images)
         if images[0] is not BLANK:
@@ -169,11 +172,12 @@ def run_search(
     return documents
 
 
-def _tell(query: Path, matches: Sequence[Match]) -> None:
+def _tell(query: Path, matches: Sequence[Match], data_path: str) -> None:
     _log.info(f"Query: {query}")
-    _log.info("rank  distance  image")
+    _log.info("rank  distance    image (+ shares a label with the query, - shares none)")
     for m in matches:
-        _log.info(f"{m.rank:4d}  {m.distance:8d}  {m.image}  {_SHARES[m.relevant]}".rstrip())
+        name = m.image.removeprefix(os.path.join(data_path, ""))
+        _log.info(f"{m.rank:4d}  {m.distance:8d}  {_MARKS[m.relevant]} {name}")
     _log.info(f"----- Predicted Hamm_min: {float(matches[0].distance)}")
     _log.info(f"----- Found Matched Pic: {matches[0].image}")
 

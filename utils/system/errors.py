@@ -6,11 +6,13 @@ import contextlib
 import io
 import os
 import reprlib
+import shutil
 import signal
 import sys
+import textwrap
 import zlib  # noqa: F401  (before Paddle, in each rank: 2.6.2 brings a copy that breaks a later one)
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from utils.system import INTERRUPTED, end_interrupted
 
@@ -55,6 +57,15 @@ def one_line(text: str) -> str:
     """Printable text, cut off where it is too long for a message."""
     shown = printable(text)
     return shown if len(shown) <= MAX_LINE else f"{shown[: MAX_LINE - 1]}…"
+
+
+def shown_on(stream: TextIO, line: str) -> str:
+    """A line as a stream shows it: on a terminal that is narrower, broken between words."""
+    if not stream.isatty():
+        return line
+    columns = shutil.get_terminal_size().columns
+    wrapping = {"break_long_words": False, "break_on_hyphens": False}
+    return "\n".join(textwrap.wrap(line, columns, subsequent_indent="    ", **wrapping)) or line
 
 
 def short_repr(value: Any) -> str:
@@ -130,6 +141,6 @@ def run_command(command: Callable[[], int | None]) -> int:
             print(INTERRUPTED, file=sys.stderr)
             return EXIT_SIGNAL + number
         if isinstance(error, (UserError, OSError)):  # the latter such as a console on a full disk
-            print(f"error: {one_line(str(error))}", file=sys.stderr)
+            print(shown_on(sys.stderr, f"error: {one_line(str(error))}"), file=sys.stderr)
             return EXIT_USER_ERROR
         raise

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from utils.system import distributed
-from utils.system.errors import UserError, printable, reason
+from utils.system.errors import UserError, printable, reason, shown_on
 from utils.system.files import atomic_write
 
 _PACKAGES = ("utils", "models")
@@ -36,11 +36,11 @@ class _Console(logging.Handler):
 
     def __init__(self, stream: TextIO):
         super().__init__()
-        self._stream = stream
+        self.stream = stream
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=self._stream)
-        self._stream.flush()
+        tqdm.write(shown_on(self.stream, self.format(record)), file=self.stream)
+        self.stream.flush()
 
 
 class _LogFile(logging.FileHandler):
@@ -65,8 +65,8 @@ def log_to_console(json: bool) -> None:
 def log_to_files(path: Path) -> None:
     """Lines are appended to files and, on rank 0 alone, go to the console, with the time before.
 
-    `path` is rank 0's file. Where there are several ranks, each also has one of its own beside
-    it, with `_rank{r}` at the end of its name.
+    A terminal shows the time without the date. `path` is rank 0's file. Where there are several
+    ranks, each also has one of its own beside it, with `_rank{r}` at the end of its name.
     """
     handlers: list[logging.Handler] = []
     if distributed.is_main_process():
@@ -86,7 +86,8 @@ def _log_file(path: Path) -> logging.Handler:
 
 def _use(handlers: list[logging.Handler], line: str) -> None:
     for handler in handlers:
-        handler.setFormatter(_OneLine(line, "%Y-%m-%d %H:%M:%S"))
+        on_terminal = isinstance(handler, _Console) and handler.stream.isatty()
+        handler.setFormatter(_OneLine(line, "%H:%M:%S" if on_terminal else "%Y-%m-%d %H:%M:%S"))
     for package in _PACKAGES:
         logger = logging.getLogger(package)
         logger.setLevel(logging.INFO)

@@ -9,6 +9,7 @@ import os
 import shlex
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,14 @@ class CheckpointSaver:
         # What another training has left is set aside when the first of ours is written.
         self._theirs = set() if goes_on else {paths.last, paths.weights, paths.epochs}
         self.newest: Progress | None = None
+        weights = _bytes_of(network)
+        slots = weights * len(OPTIMIZER_SLOTS[type(optimizer).__name__])
+        banks = distributed.world_size() if self._own_banks else 1
+        self._sizes = {
+            paths.weights: weights,
+            paths.optimizer: slots,
+            paths.last: weights + slots + banks * _bytes_of(criterion),
+        }
 
     def prepare(self, settings_as_yaml: str, epoch: int) -> None:
         """Finds out before the first step whether all will fit, and writes the run's settings.
@@ -85,16 +94,8 @@ class CheckpointSaver:
         """
         if not distributed.is_main_process():
             return
-        weights = _bytes_of(self._network)
-        slots = weights * len(OPTIMIZER_SLOTS[type(self._optimizer).__name__])
-        banks = distributed.world_size() if self._own_banks else 1
-        sizes = {
-            self._paths.weights: weights,
-            self._paths.optimizer: slots,
-            self._paths.last: weights + slots + banks * _bytes_of(self._criterion),
-        }
-        check_writable(self._paths.folder, sizes)
-        check_space(sizes, replaced=not self._theirs)
+        check_writable(self._paths.folder, self._sizes)
+        check_space(self._sizes, replaced=not self._theirs)
         write_text(self._paths.settings, settings_as_yaml)
         if self._paths.epochs not in self._theirs:
             drop_later_epochs(self._paths.epochs, epoch)
@@ -132,6 +133,7 @@ class CheckpointSaver:
                     f"State of an earlier training: now {aside}; to go on with it: {again}"
                 )
             self._theirs.discard(self._paths.last)
+            self._tell_of(self._paths.last)
             write_training_state(self._paths.last, parts, record)
         self.newest = progress
 
@@ -145,6 +147,7 @@ class CheckpointSaver:
             both = [path for path in (paths.weights, paths.weights_record) if path.is_file()]
             _log.info(f"Weights of an earlier training: now {set_aside(*both)[0]}")
         self._theirs.discard(paths.weights)
+        self._tell_of(paths.weights, paths.optimizer)
         for path, state in ((paths.optimizer, optimizer), (paths.weights, network)):
             with atomic_write(path, alone=True) as temporary:
                 paddle.save(state, str(temporary))
@@ -157,6 +160,10 @@ class CheckpointSaver:
         }
         write_text(paths.weights_record, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
         _log.info(f"----- Save BEST model: {paths.weights}")
+
+    def _tell_of(self, *files: Path) -> None:
+        size = sum(map(self._sizes.get, files)) / 1e6
+        _log.info(f"Saving {files[0]}, {size:.0f} MB")
 
     def _states(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The network's state and the optimizer's; refuses numbers that are not finite."""

@@ -14,7 +14,7 @@ import paddle
 from models.hashnet import HashingNetwork, load_network
 from utils.codes import warn_of_equal_codes
 from utils.codes.storage import save_codes
-from utils.config import FULL_METHOD, Config
+from utils.config import EXPORT_COMMAND, FULL_METHOD, PREDICT_COMMAND, Config, next_command
 from utils.datasets import Split, positions_in_database
 from utils.datasets.loader import BadImageReport
 from utils.engine import StopFlag
@@ -125,7 +125,18 @@ def start_run(config: Config, log_file: Path, seed: int) -> None:
         f"Device: {describe_device()}, Paddle {paddle.__version__}, seed {seed}, "
         f"rank {distributed.rank()} of {distributed.world_size()}"
     )
+    changed = ", ".join(f"{name} {value}" for name, value in config.changed().items())
+    _log.info(f"Settings that are not the defaults: {changed or 'none'}")
     paddle.seed(config.seed)  # one for all ranks, so that their first weights are the same
+
+
+def tell_sizes(config: Config, queries: Split, database: Split) -> None:
+    """Logs how many images an evaluation encodes, and in how many batches."""
+    _log.info(f"test {len(queries)}")
+    _log.info(f"database {len(database)}")
+    images = config.batch_size * distributed.world_size()
+    for name, split in (("test", queries), ("base", database)):
+        _log.info(f"----- Total # of {name} batch: {-(-len(split) // images)}")
 
 
 def build_encoder(
@@ -170,8 +181,7 @@ def evaluate(config: Config) -> int:
     name = config.info.name
     network, weights, record = load_network(config.weights, config.bit, config.backbone, name)
     config = replace(config, backbone=network.BACKBONE)
-    _log.info(f"test {len(queries.labels)}")
-    _log.info(f"database {len(database.labels)}")
+    tell_sizes(config, queries, database)
     encoder = build_encoder(config, network, weights)
     trained, training = training_of(config, record)
     keys = image_keys(database)
@@ -214,6 +224,11 @@ def evaluate(config: Config) -> int:
         f"EVAL-{trained.variant}, bit:{config.bit}, dataset:{config.info.name}, "
         f"MAP:{metrics.map:.3f}"
     )
+    shown = ["--pretrained", config.pretrained] if config.pretrained else []
+    search = next_command(config, "predict.py", PREDICT_COMMAND, *shown, "--img", "my_picture.jpg")
+    export = next_command(config, "export_model.py", EXPORT_COMMAND, *shown)
+    _log.info(f"Next, search: {search}")
+    _log.info(f"or export: {export}")
     distributed.barrier()  # no rank leaves while rank 0 writes
     return 0
 

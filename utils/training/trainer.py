@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import paddle
 from models import build_network
 from models.layers import MixedPrecision, Normalize
 from models.pretrained import load_backbone
-from utils.config import Config, command_to_resume
+from utils.config import TRAIN_COMMAND, Config, command_to_resume, next_command
 from utils.datasets import Split
 from utils.datasets.loader import BadImageReport, BatchLoader, first_images
 from utils.engine import EpochResult, train_one_epoch
@@ -39,6 +40,7 @@ from utils.training.evaluator import (
     Evaluator,
     build_encoder,
     start_run,
+    tell_sizes,
     warn_of_pairs_that_teach_nothing,
 )
 from utils.training.preemption import StopRequest
@@ -94,8 +96,7 @@ class Trainer:
             seed,
         )
         _log.info(f"train_set {num_train}")
-        _log.info(f"test {len(queries.labels)}")
-        _log.info(f"database {len(database.labels)}")
+        tell_sizes(config, queries, database)
         _log.info(f"----- Total # of train batch: {len(self.batches)}")
         warn_of_pairs_that_teach_nothing(train_set.labels)
         self.published = read_published(config.info.folder, config.bit)
@@ -143,11 +144,14 @@ class Trainer:
         elif config.backbone_weights == "none":
             options = config.loader_options(config.transform())
             pixels = first_images(train_set, config.transform(), START_IMAGES, options)
+            _log.info(f"Fitting random weights to {len(pixels)} training images...")
             how = self.network.initialize(Normalize()(paddle.to_tensor(pixels)))
             _log.info(f"----- Random weights, {how}")
         else:
             load_backbone(self.network, config.backbone_weights)
-            _log.info(f"----- Backbone: Load ImageNet weights from {config.backbone_weights}")
+            known = config.backbone_weights in ("paddle", Config.backbone_weights)
+            what = "ImageNet weights" if known else "weights"
+            _log.info(f"----- Backbone: Load {what} from {config.backbone_weights}")
 
     def run(self) -> int:
         """Trains to the last epoch: 0; or until a signal stops it, saves: 130 or 143."""
@@ -176,10 +180,16 @@ class Trainer:
         before = self._evaluate_start(chance) if config.eval_first else None
         within = f" at step {self.progress.step}" if self.progress.step else ""
         _log.info(f"Start training from epoch {self.progress.epoch + 1}{within}.")
+        begin, done_before = time.perf_counter(), self._epochs_done()
         for epoch in range(self.progress.epoch + 1, config.epoch + 1):
             self._run_epoch(epoch)
             if self.stop.number:
                 return
+            done = self._epochs_done() - done_before
+            if done and epoch < config.epoch:  # else an evaluation alone was left
+                an_epoch = (time.perf_counter() - begin) / done
+                left = timedelta(seconds=round(an_epoch * (config.epoch - epoch)))
+                _log.info(f"About {left} to go, {an_epoch:.1f} s an epoch")
         _log.info(f"Training completed for {config.variant}({config.bit}).")
         best = self.progress
         _log.info(f"Best MAP(e{best.best_epoch}): {best.best_map:.3f}")
@@ -189,6 +199,11 @@ class Trainer:
             )
         if distributed.is_main_process():
             self._draw()
+        evaluation = next_command(config, "main_single_gpu.py", TRAIN_COMMAND, "--eval")
+        _log.info(f"Next, evaluate: {evaluation}")
+
+    def _epochs_done(self) -> float:
+        return self.progress.epoch + self.progress.step / len(self.batches)
 
     def _draw(self) -> None:
         name = f"{self.config.variant}, {self.config.bit} bits"
