@@ -105,13 +105,13 @@ def _tensor(storage: np.ndarray, offset: int, size: tuple, stride: tuple, *_: An
 _CALLED = {**_KINDS, "torch._utils._rebuild_tensor_v2": _tensor}
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = Parser(description=__doc__)
     output = ROOT / "models/AlexNet_pretrained.pdparams"
     parser.add_argument("source", type=Path, help="torchvision's alexnet-owt-*.pth")
     parser.add_argument("output", type=Path, nargs="?", default=output, help="default: %(default)s")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def main() -> None:

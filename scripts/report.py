@@ -3,7 +3,8 @@
 FOLDERs are searched for what trainings and evaluations leave: weights_BIT.json,
 test/metrics_BIT.json, train/metrics_BIT.jsonl. Only runs of one protocol (data set, lists, K,
 transform, …) stand in one table, and only runs of one recipe in one line of it; what differs is
-said. Means and standard deviations (of the sample) are over seeds.
+said. Means and standard deviations (of the sample) are over seeds. Below it stands a table of its
+models, as README has it: MAP, what of the recipe is not as published, weights, log.
 
 Writes report.md, report.json and, where matplotlib is, figures: loss and MAP by epoch, MAP by
 bits, and the paper's curves. Where a data set has published runs (COCO), their figures stand
@@ -51,6 +52,10 @@ METRICS = {
     "continuous": "map_continuous",
 }
 """What tables are made of, by the word that asks for it."""
+MODEL = ("bits", "MAP", "recipe", "SHA-256 of the weights", "log")
+"""The columns of a table of models, README's too."""
+DIGITS = 16
+"""How much of a SHA-256 is shown; report.json and the weights' record have all of it."""
 FULL = "HashNet"
 
 
@@ -107,12 +112,23 @@ class Table:
             rows.append(["chance", *(f"{each['mean']:.3f}" if each else "" for each in chance)])
         return markdown_table(["", *(f"{bit} bits" for bit in self.bits)], rows)
 
+    def models_as_markdown(self) -> str:
+        """A line for each run that counts, by code length."""
+        rows = []
+        runs = (run for cell in self.cells.values() for run in cell)
+        for run in sorted(runs, key=lambda run: run.bit):
+            score = f"{run.value('map'):.3f}{_mark([run])}"
+            log = f"`{run.log.as_posix()}`" if run.log.is_file() else ""
+            rows.append([str(run.bit), score, run.verdict, f"`{run.weights_sha256[:DIGITS]}`", log])
+        return markdown_table(MODEL, rows)
+
     def as_record(self) -> dict[str, Any]:
         """The table for programs: plain JSON values."""
         cells = []
         for (line, bit), cell in self.cells.items():
             values = {metric: statistics(cell, metric) for metric in METRICS.values()}
-            runs = [{"folder": run.name, "seed": run.seed} for run in cell]
+            names = ("seed", "verdict", "weights_sha256")
+            runs = [{"folder": r.name, **{name: getattr(r, name) for name in names}} for r in cell]
             published = beside_published(cell)
             cells.append({"line": line, "bit": bit, "runs": runs, **values, "published": published})
         return {"protocol": self.protocol, "cells": cells, "notes": self.notes}
@@ -157,8 +173,11 @@ def _as_text(cell: list[ComparedRun], metric: str) -> str:
     if not found:
         return ""
     sd = "" if found["sd"] is None else f" ± {found['sd']:.3f}"
-    mark = "" if all(run.evaluation for run in cell) else " \\*"
-    return f"{found['mean']:.3f}{sd} (n={found['n']}){mark}"
+    return f"{found['mean']:.3f}{sd} (n={found['n']}){_mark(cell)}"
+
+
+def _mark(cell: list[ComparedRun]) -> str:
+    return "" if all(run.evaluation for run in cell) else " \\*"
 
 
 def differing_names(known: Sequence[dict[str, str]]) -> list[str]:
@@ -255,6 +274,7 @@ def as_markdown(table: Table, more: Sequence[str]) -> str:
     parts = [protocol, table.as_markdown("map")]
     for word in more:
         parts += [f"{METRICS[word]}:", table.as_markdown(METRICS[word])]
+    parts += ["The models:", table.models_as_markdown()]
     parts += table.notes
     header = ["loss", "published", "difference", "MAP", "published", "difference"]
     for (line, bit), cell in table.cells.items():

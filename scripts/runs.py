@@ -14,6 +14,7 @@ from utils.metrics.plots import MAX_METRICS, read_epochs
 from utils.system.errors import UserError, short_repr
 from utils.system.files import OutputPaths, open_untrusted
 from utils.system.state_files import read_record
+from utils.training.published import compare_with_published
 
 VARIANTS = {
     "full": (),
@@ -109,6 +110,9 @@ class ComparedRun(SavedRun):
         card: what the data set is; None where its card is not found.
         protocol: what MAP was measured on, and how: name → text.
         compared: the settings that runs of one recipe share: name → text; empty: not known.
+        verdict: whether its recipe is as published, and what is not; 'unknown' where nothing tells.
+        weights_sha256: of the weights that were scored; 'unknown' where nothing tells.
+        log: of the training, or else of the evaluation.
     """
 
     def __init__(self, folder: Path, bit: int):
@@ -139,6 +143,9 @@ class ComparedRun(SavedRun):
                 recipe["train list"] = lists["train"]
                 recipe.update({key: settings.get(key, 1) for key in ("epoch", "ranks")})
                 recipe["ties"] = "database order"
+            self.verdict = _verdict(settings, bit, name) if settings else UNKNOWN
+            of_weights = self.weights or known
+            self.weights_sha256 = str(of_weights.get("weights_sha256", UNKNOWN))
             how = {key: known.get(key, recipe.get(key, UNKNOWN)) for key in _OF_A_PROTOCOL}
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(
@@ -147,6 +154,17 @@ class ComparedRun(SavedRun):
         where = {"data set": name, "queries": lists["queries"], "database": lists["database"]}
         self.protocol = {key: str(value) for key, value in {**where, **how}.items()}
         self.compared = {key: str(recipe[key]) for key in recipe if key not in _OF_A_TABLE}
+        has_log = self.paths.train_log.is_file()
+        self.log = self.paths.train_log if has_log else self.paths.test_log
+
+
+def _verdict(settings: dict[str, Any], bit: int, dataset: str) -> str:
+    sizes = {"batch_size": Config.batch_size, "ranks": 1}
+    _check({**sizes, **settings}, dict.fromkeys(sizes, int))  # they are multiplied
+    known = {name: settings[name] for name in Config().settings() if name in settings}
+    begun = {"bit": bit, "resume": None}  # a resumed run's settings still tell what it began with
+    config = replace(Config(), **{**known, **begun})
+    return compare_with_published(config, dataset, settings.get("ranks", 1))
 
 
 def _card(dataset: str | None) -> DatasetInfo | None:

@@ -153,6 +153,13 @@ def test_codes_that_say_nothing_cost_two_ln_two():
     assert loss.dtype == paddle.float32 and loss.numpy().shape == ()
 
 
+@pytest.mark.parametrize(("bit", "expected"), [(16, 1.97), (64, 6.40)])
+def test_equal_codes_cost_what_readme_says(bit, expected):
+    criterion = HashNetLoss(bit, 2, num_class=2)
+    loss = criterion(paddle.full([2, bit], 20.0), paddle.eye(2), paddle.to_tensor([0, 1]))
+    assert float(loss) == pytest.approx(expected, abs=0.005)  # θ = bit / 10 in all pairs
+
+
 def test_many_backward_passes_through_a_layer_work():
     layer = paddle.nn.Linear(6, 8)
     criterion = HashNetLoss(8, 10, num_class=4)

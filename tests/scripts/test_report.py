@@ -9,7 +9,7 @@ import sys
 import pytest
 from helpers import REPOSITORY, fail, succeed
 
-from scripts.report import find_runs, make_report
+from scripts.report import MODEL, find_runs, make_report
 from utils.config import Config
 from utils.system.errors import UserError
 
@@ -135,10 +135,57 @@ def test_the_published_figures_stand_beside_those_of_the_full_method(tmp_path):
     assert [row["epoch"] for row in beside] == [1, 2] and beside[0]["map"] is None
 
 
+def models_of(text):
+    """The lines of the table of models, as lists of cells."""
+    lines = text[text.index("The models:") :].splitlines()[2:]
+    end = next(number for number, line in enumerate(lines) if not line.startswith("|"))
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:end]]
+    assert table[0] == list(MODEL)
+    return table[2:]
+
+
+def test_the_models_have_recipe_weights_and_log(tmp_path):
+    add_run(tmp_path / "b", 0.7, bit=64, evaluated=False, settings={"batch_size": 128})
+    published = {"epoch": 150, "ranks": 2, "resume": "output/last_16"}
+    of_coco = {"dataset": "coco"}
+    add_run(tmp_path / "a", 0.5, protocol=of_coco, settings=published)
+    write(tmp_path / "a/test/log_16.txt", "of the evaluation")
+    _, record = report_of(tmp_path)
+    runs = [run for table in record["tables"] for cell in table["cells"] for run in cell["runs"]]
+    text, _ = report_of(tmp_path / "a")
+    log, weights = f"`{tmp_path}/a/test/log_16.txt`", f"`{f'of {tmp_path}/a'[:16]}`"
+    assert models_of(text) == [["16", "0.600", "as published", weights, log]]
+    write(tmp_path / "a/train/log_16.txt", "of the training")
+    log = f"`{tmp_path}/a/train/log_16.txt`"
+    assert models_of(report_of(tmp_path / "a")[0])[0][4] == log
+    assert {run["weights_sha256"] for run in runs} == {f"of {tmp_path}/{name}" for name in "ab"}
+    ((bits, score, recipe, _, log),) = models_of(report_of(tmp_path / "b")[0])
+    others = "epoch 2 (150), data set coco_lite (coco), seed 0 (2000)"
+    assert (bits, score, recipe) == ("64", "0.700 \\*", f"not as published: {others}")
+    assert log == ""
+
+
+def test_published_weights_that_were_scored_here_are_a_model_too(tmp_path):
+    add_run(tmp_path / "a", 0.5, protocol={"weights_sha256": "0123456789abcdef0123"})
+    (tmp_path / "a/weights_16.json").unlink()
+    (tmp_path / "a/train/metrics_16.jsonl").unlink()
+    text, _ = report_of(tmp_path)
+    assert models_of(text) == [["16", "0.600", "unknown", "`0123456789abcdef`", ""]]
+
+
 def test_the_shipped_runs_have_a_table_and_figures(tmp_path):
     example = shutil.copytree(REPOSITORY / "output/coco_lite", tmp_path / "example")
     text, _ = report_of(example)
     assert cells_of(text, "HashNet")[3] == "0.517 (n=1)"
+    models = models_of(text)
+    assert [line[:2] for line in models] == [
+        ["16", "0.440"],
+        ["32", "0.410"],
+        ["48", "0.499"],
+        ["64", "0.517"],
+    ]
+    assert models[3][3:] == ["`fd7a30c52cfbcb9a`", f"`{example}/train/log_64.txt`"]
+    assert "first weights none (torchvision's of ImageNet)" in models[3][2]
     assert "No figures: the figure needs matplotlib: pip install matplotlib" in text
     pytest.importorskip("matplotlib")
     text, _ = report_of(example, figures=True)
@@ -161,6 +208,12 @@ def test_a_damaged_file_is_named(tmp_path, name, content, told):
     add_run(tmp_path / "a", 0.5)
     write(tmp_path / "a" / name, content)
     with pytest.raises(UserError, match=f"{name}: .*{told}"):
+        find_runs([tmp_path])
+
+
+def test_settings_of_another_type_are_told_with_their_folder(tmp_path):
+    add_run(tmp_path / "a", 0.5, settings={"batch_size": "x"})
+    with pytest.raises(UserError, match=r"/a: the records of 16 bits are damaged: .*batch_size is"):
         find_runs([tmp_path])
 
 

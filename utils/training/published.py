@@ -50,15 +50,22 @@ def read_published(folder: Path, bit: int) -> dict[int, PublishedFigures]:
 
 
 def describe_recipe(config: Config, ranks: int, steps: int, rate: float) -> str:
-    """One line: steps an epoch, images a step, base rate, and what of it all is not as published.
+    """One line: steps an epoch, images a step, base rate, and what is not as published."""
+    images = f"{ranks} x {config.batch_size}" if ranks > 1 else str(config.batch_size)
+    verdict = compare_with_published(config, config.info.name, ranks)
+    return f"Recipe: {steps} steps an epoch of {images} images, base rate {rate:g}; {verdict}"
+
+
+def compare_with_published(config: Config, dataset: str, ranks: int) -> str:
+    """'as published', or what is not.
 
     The published figures come from two devices (`--sampling replicate`); the published script for
     one device has batches as large as theirs together.
     """
     found = {name: (getattr(config, name), getattr(Config, name)) for name in _RECIPE}
     found["variant"] = (config.variant, config.model)
-    found["backbone"] = (config.backbone, DEFAULT_BACKBONE)
-    found["data set"] = (config.info.name, DATASET)
+    found["backbone"] = (config.backbone or DEFAULT_BACKBONE, DEFAULT_BACKBONE)
+    found["data set"] = (dataset, DATASET)
     found["seed"] = (config.seed, SEEDS.get(config.bit, config.seed))
     found["images a step"] = (config.batch_size * ranks, IMAGES_A_STEP)
     if ranks > 1:
@@ -72,5 +79,4 @@ def describe_recipe(config: Config, ranks: int, steps: int, rate: float) -> str:
     verdict = f"not as published: {', '.join(others)}" if others else "as published"
     if ranks < DEVICES and not others:
         verdict += " for one device; the published figures come from two"
-    images = f"{ranks} x {config.batch_size}" if ranks > 1 else str(config.batch_size)
-    return f"Recipe: {steps} steps an epoch of {images} images, base rate {rate:g}; {verdict}"
+    return verdict
