@@ -47,8 +47,6 @@ from utils.training.preemption import StopRequest
 from utils.training.published import describe_recipe, read_published
 from utils.training.resume import resume
 
-CHANCE_LOSS = 2 * math.log(2)
-"""The loss of codes that say nothing: θ = 0 for every pair."""
 START_IMAGES = 64
 """How many training images a random start is fitted to."""
 _log = logging.getLogger(__name__)
@@ -284,9 +282,11 @@ class Trainer:
             figures = self.published[epoch]
             published = {"published_loss": figures.loss, "published_map": figures.map}
             _log.info(f"Published run, epoch {epoch}: loss {figures.loss:.3f}, here {loss:.3f}")
-        if loss > 1.05 * CHANCE_LOSS:
+        # θ = 0 for every pair: ln 2 a pair, of which the weighted loss has two means.
+        says_nothing = math.log(2) * (1 if self.config.no_weighting else 2)
+        if loss > 1.05 * says_nothing:
             _log.warning(
-                f"The loss has climbed to {loss:.3f}, above 2 ln 2 = 1.386, the loss of codes "
+                f"The loss has climbed to {loss:.3f}, above {says_nothing:.3f}, the loss of codes "
                 "that say nothing: codes of dissimilar images are becoming equal; "
                 "a lower --learning-rate may help"
             )
