@@ -29,7 +29,7 @@ if __name__ == "__main__":
 import argparse
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -37,7 +37,14 @@ from typing import Any
 from scripts.runs import ComparedRun
 from scripts.tables import markdown_table
 from utils.config.parser import Parser
-from utils.metrics.plots import draw_training, new_figure, save_figure
+from utils.metrics.plots import (
+    draw_chance,
+    draw_training,
+    line_style,
+    name_precisions,
+    new_figure,
+    save_figure,
+)
 from utils.system.errors import UserError, run_command
 from utils.system.files import write_json, write_text
 from utils.training.published import read_published
@@ -209,51 +216,39 @@ def draw(table: Table, output: Path, number: int) -> list[str]:
     of_epochs = {}
     for (line, bit), cell in table.cells.items():
         of_epochs.update({f"{line}, {bit} bits, seed {run.seed}": run.epochs for run in cell})
-    draw_training(of_epochs, output / names[0])
+    chance = {run.value("chance") for cell in table.cells.values() for run in cell}
+    draw_training(of_epochs, output / names[0], table.title, chance)
     for name, panels, fill in ((names[1], 1, _draw_bits), (names[2], 3, _draw_curves)):
-        figure = new_figure(2.5 + 4.5 * panels, 4.2)
-        figure.suptitle(table.title)
+        figure = new_figure(2.5 + 4.5 * panels, 4.2, table.title)
         axes = figure.subplots(1, panels, squeeze=False)[0]
         fill(table, *axes)
-        legend = {}
         for each in axes:
-            each.grid(alpha=0.3)
-            handles, labels = each.get_legend_handles_labels()
-            legend.update(zip(labels, handles))  # of several seeds one
-        figure.legend(legend.values(), legend.keys(), loc="outside right upper", fontsize="small")
+            draw_chance(each, chance)
         save_figure(figure, output / name)
     return names
 
 
-def _styled(table: Table) -> Iterator[tuple[ComparedRun, dict[str, Any]]]:
-    """The runs with how they are drawn: a colour for the bits, a dash for the table's line."""
-    for (line, bit), cell in table.cells.items():
-        dash = ("-", "--", ":", "-.")[table.lines.index(line) % 4]
-        colour = f"C{table.bits.index(bit) % 10}"
-        for run in cell:
-            yield run, {"ls": dash, "color": colour, "label": f"{line}, {bit} bits"}
-
-
 def _draw_bits(table: Table, axes: Any, metric: str = "map") -> None:
-    for line in table.lines:
+    for number, line in enumerate(table.lines):
         found = {bit: statistics(table.cells.get((line, bit), []), metric) for bit in table.bits}
         found = {bit: each for bit, each in found.items() if each}
         means, sds = ([each[part] or 0 for each in found.values()] for part in ("mean", "sd"))
-        axes.errorbar(list(found), means, sds, fmt="o-", capsize=4, label=line)
+        style = {**line_style(number, dash=number), "color": "black"}  # colours are the bits'
+        axes.errorbar(list(found), means, sds, capsize=4, label=line, **style)
     axes.set(xlabel="bits", ylabel="MAP", title="mean ± standard deviation", xticks=table.bits)
 
 
 def _draw_curves(table: Table, ball: Any, recall: Any, first_n: Any) -> None:
     _draw_bits(table, ball, METRICS["p_h2"])
-    ball.set(ylabel="precision", title="P@H<=2", ylim=(0, 1))
-    for run, style in _styled(table):
-        if run.evaluation:
-            by_rank, at_n = run.evaluation["by_rank"], run.evaluation["at_n"]
-            recall.plot(by_rank["recall"], by_rank["precision"], **style)
-            first_n.plot(at_n["n"], at_n["precision"], **style)
-    axis = {"ylabel": "precision", "ylim": (0, 1)}
-    recall.set(xlabel="recall", title="precision-recall", xlim=(0, 1), **axis)
-    first_n.set(xlabel="N, images looked at", title="P@N", **axis)
+    for (line, bit), cell in table.cells.items():
+        style = line_style(table.bits.index(bit), dash=table.lines.index(line))
+        for run in cell:
+            if run.evaluation:
+                by_rank, at_n = run.evaluation["by_rank"], run.evaluation["at_n"]
+                style["label"] = f"{line}, {bit} bits"
+                recall.plot(by_rank["recall"], by_rank["precision"], **style)
+                first_n.plot(at_n["n"], at_n["precision"], **style)
+    name_precisions(ball, recall, first_n, table.bits)
 
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:

@@ -173,7 +173,7 @@ def test_published_weights_that_were_scored_here_are_a_model_too(tmp_path):
     assert models_of(text) == [["16", "0.600", "unknown", "`0123456789abcdef`", ""]]
 
 
-def test_the_shipped_runs_have_a_table_and_figures(tmp_path):
+def test_the_shipped_runs_have_a_table_and_figures(tmp_path, monkeypatch):
     example = shutil.copytree(REPOSITORY / "output/coco_lite", tmp_path / "example")
     text, _ = report_of(example)
     assert cells_of(text, "HashNet")[3] == "0.517 (n=1)"
@@ -187,8 +187,17 @@ def test_the_shipped_runs_have_a_table_and_figures(tmp_path):
     assert models[3][3:] == ["`fd7a30c52cfbcb9a`", f"`{example}/train/log_64.txt`"]
     assert "first weights none (torchvision's of ImageNet)" in models[3][2]
     assert "No figures: the figure needs matplotlib: pip install matplotlib" in text
-    pytest.importorskip("matplotlib")
+    figure = pytest.importorskip("matplotlib.figure").Figure
+    drawn, save = [], figure.savefig
+    monkeypatch.setattr(figure, "savefig", lambda *a, **b: (drawn.append(a[0]), save(*a, **b)))
     text, _ = report_of(example, figures=True)
+    for each in drawn:
+        assert each.get_suptitle() == "coco_lite, MAP@5000" and len(each.legends) == 1
+        heights = [
+            line.get_ydata()[0] for line in each.axes[-1].lines if line.get_label() == "chance"
+        ]
+        assert heights == [pytest.approx(0.205, abs=5e-4)]
+    assert len(drawn) == 3
     for name in ("epochs", "bits", "curves"):
         assert f"![](report_{name}_1.png)" in text
         assert (example / f"out/report_{name}_1.png").stat().st_size > 10_000

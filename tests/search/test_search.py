@@ -17,17 +17,19 @@ from utils.codes import pack_codes
 from utils.config import Config
 from utils.datasets import Split, unlisted_images
 from utils.datasets.images import ImageFiles
+from utils.datasets.info import DatasetInfo
 from utils.datasets.loader import LoaderOptions
 from utils.datasets.transforms import build_transform
 from utils.inference.encoder import Encoder
-from utils.search import find_images, known_labels, run_search, search
-from utils.search.contact_sheet import FRAME_COLOURS, GAP, draw_contact_sheet
+from utils.search import contact_sheet, find_images, known_labels, run_search, search
+from utils.search.contact_sheet import FRAME_COLOURS, GAP, LINE, PAPER, TILE, draw_contact_sheet
 from utils.system.errors import UserError
 from utils.system.logger import log_to_console
 
 SIGNS = np.array([[1] * 8, [1] * 7 + [-1], [-1] * 8, [1] * 8], dtype=np.float32)
 CODES = pack_codes(SIGNS)
 LABELS = np.array([[1, 0], [0, 1], [1, 1], [0, 0]], dtype=np.uint8)
+INFO = DatasetInfo("reds", Path(), 2, -1, "", classes=("red", "blue"))
 
 
 @pytest.fixture()
@@ -97,13 +99,15 @@ class Reds:
         return CODES[images[:, 0, 0, 0] // 80]
 
 
-def ask(database, folder, *queries, skip_bad=False, weights="a", crop=24, precision="fp32"):
+def ask(
+    database, folder, *queries, skip_bad=False, weights="a", crop=24, precision="fp32", info=INFO
+):
     """A search for images of the database, by their indices; returns what is found, in JSON."""
     log_to_console(json=False)
     transform, backend = build_transform("short_side", 30, crop), Reds(precision)
     options = LoaderOptions(skip_bad=skip_bad)
     encoder = Encoder(backend, transform, 2, options, {"weights_sha256": weights})
-    config = replace(Config(), bit=8, topk=4, save_path=str(folder))
+    config = replace(Config(), bit=8, topk=4, save_path=str(folder), info=info)
     images = unlisted_images([Path(database.images.name(index)) for index in queries], "--img")
     return run_search(config, encoder, images, [database, database], folder / "codes.npy")
 
@@ -215,17 +219,100 @@ def test_an_image_found_that_cannot_be_read_any_more(tmp_path, database, capsys)
 def test_frames_on_the_sheet_tell_relevance(count):
     image = Image.new("RGB", (50, 80), (0, 0, 255))
     relevant = [(True, False, None)[place % 3] for place in range(count)]
-    found = [(image, f"{place}. distance 3", known) for place, known in enumerate(relevant)]
-    sheet = draw_contact_sheet(image, "a name much longer than the image is wide" * 3, found)
+    found = [(image, [f"{place}. distance 3"], known) for place, known in enumerate(relevant)]
+    sheet = draw_contact_sheet(image, ["a name much longer than the image is wide" * 3], found)
     pixels = np.asarray(sheet)
+    foot = pixels[-GAP - LINE : -GAP]
     for known in FRAME_COLOURS:
-        there = (pixels == FRAME_COLOURS[known]).all(-1).any()
-        assert there == (known in relevant or known is None)  # the query's own frame is grey
+        for part in (pixels, foot):  # in the legend at the foot, too
+            there = (part == FRAME_COLOURS[known]).all(-1).sum() > 100  # letters have some, too
+            assert there == (known in relevant)
     assert (pixels[:GAP] == 255).all() and (pixels[-GAP:] == 255).all()
     assert (pixels[:, -GAP:] == 255).all(), "a tile sticks out of the sheet"
 
 
-ODD_NAMES = ["a\nb", "\x1b[31mred", "图片", "ж" * 80, os.fsdecode(b"\xff\xfe")]
+def test_marks_tell_relevance_without_colours():
+    image = Image.new("RGB", (50, 80), (0, 0, 255))
+    marks = set()
+    for known in FRAME_COLOURS:
+        pixels = np.asarray(draw_contact_sheet(image, [], [(image, [], known)]))
+        left = pixels.shape[1] - TILE - GAP
+        strokes = (pixels[GAP : GAP + LINE, left : left + LINE] == PAPER).all(-1)
+        assert strokes.any()
+        marks.add(strokes.tobytes())
+    assert len(marks) == 3
+
+
+def test_captions_have_the_names_of_classes_those_of_the_query_first(
+    tmp_path, database, monkeypatch
+):
+    sheets = []
+
+    def draw(query, lines, found):
+        sheets.append([lines, *(each[1] for each in found)])
+        return query
+
+    monkeypatch.setattr("utils.search.draw_contact_sheet", draw)
+    ask(database, tmp_path, 1, 3)
+    ask(database, tmp_path, 1, info=replace(INFO, classes=()))
+    # From code 1: itself, 0 and 3 one bit away, 2 seven; 3 is that of 0, its labels are not known.
+    captions = ["1. distance 0", "2. distance 1", "3. distance 1", "4. distance 7"]
+    names = [["blue"], ["red"], [], ["blue, red"]]
+    expected = [[caption, *name] for caption, name in zip(captions, names)]
+    assert sheets[0] == [["1.png", "blue"], *expected]
+    assert sheets[1][:2] == [["3.png"], ["1. distance 0", "red"]]
+    assert sheets[1][4] == ["4. distance 8", "red, blue"]
+    assert sheets[2] == [["1.png"], *([caption] for caption in captions)]
+
+
+def caption(*lines):
+    """The pixels of a caption of these lines, below the one image found."""
+    image = Image.new("RGB", (8, 8))
+    sheet = np.asarray(draw_contact_sheet(image, [], [(image, lines, None)]))
+    return sheet[GAP + TILE : GAP + TILE + LINE * len(lines), -GAP - TILE :]
+
+
+def test_a_second_line_is_drawn_below_the_first_and_cut_off_at_the_image_s_end():
+    one, two = caption("1. distance 3"), caption("1. distance 3", "dog")
+    np.testing.assert_array_equal(two[:LINE], one)
+    assert (two[LINE:] != 255).any() and not np.array_equal(two[LINE:], one)
+    np.testing.assert_array_equal(two[LINE:], caption("dog"))
+    long, longer = caption("dog, " * 20), caption("dog, " * 2000)
+    np.testing.assert_array_equal(long, longer)
+    assert (long[:, TILE // 2 : TILE] != 255).any() and (long[:, TILE:] == 255).all()
+
+
+def test_a_font_that_has_them_draws_characters_and_the_others_are_escapes(monkeypatch):
+    has = {"own": "ab.!\\u2603", "first": "жя", "second": "图ж"}  # fonts, and what each can draw
+    monkeypatch.setattr(contact_sheet, "FONTS", tuple(has))
+    monkeypatch.setattr(
+        contact_sheet, "_has", lambda name, character: character in has[name or "own"]
+    )
+    monkeypatch.setattr(contact_sheet, "_font", lambda name: name or "own")
+    runs = contact_sheet._runs
+    assert runs("aжb") == [("own", "a"), ("first", "ж"), ("own", "b")]
+    assert runs("ж图жя") == [("first", "ж"), ("second", "图ж"), ("first", "я")]
+    assert runs("图☃!") == [("second", "图"), ("own", "\\u2603!")]
+
+
+def test_without_a_font_of_the_machine_names_are_escapes(monkeypatch):
+    monkeypatch.setattr(contact_sheet, "FONTS", ("",))
+    for name, escaped in (("图.jpg", "\\u56fe.jpg"), ("é", "\\xe9"), ("e\u0301", "\\xe9")):
+        np.testing.assert_array_equal(caption(name), caption(escaped))
+
+
+def test_control_characters_and_changes_of_direction_are_escapes_in_any_font():
+    np.testing.assert_array_equal(caption("a\u202egpj\n\x1b"), caption("a\\u202egpj\\n\\x1b"))
+
+
+def test_letters_that_a_font_of_this_machine_has_are_drawn():
+    if contact_sheet._font("DejaVuSans") is None:
+        pytest.skip("DejaVu Sans is not installed")
+    assert [contact_sheet._has("DejaVuSans", each) for each in "aжع图"] == [True, True, True, False]
+    assert not np.array_equal(caption("ж"), caption("\\u0436"))
+
+
+ODD_NAMES = ["a\nb", "\x1b[31mred", "图片", "صورة", "😀", "ж" * 80, os.fsdecode(b"\xff\xfe")]
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
@@ -249,7 +336,7 @@ def test_more_matches_than_a_sheet_holds(tmp_path, database, capsys):
     log_to_console(json=False)
     transform = build_transform("short_side", 30, 24)
     encoder = Encoder(Reds("fp32"), transform, 64, LoaderOptions(), {"weights_sha256": "a"})
-    config = replace(Config(), bit=8, topk=900, save_path=str(tmp_path))
+    config = replace(Config(), bit=8, topk=900, save_path=str(tmp_path), info=INFO)
     queries = unlisted_images([Path(database.images.name(0))], "--img")
     (answer,) = run_search(config, encoder, queries, [many], tmp_path / "codes.npy")
     assert len(answer["matches"]) == 900

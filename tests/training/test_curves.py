@@ -15,7 +15,7 @@ from small_training import train_small
 from utils.metrics.plots import draw_training, read_epochs
 from utils.system.errors import UserError
 
-BLUE, ORANGE, GREY = (31, 119, 180), (255, 127, 14), (191, 191, 191)
+BLUE, ORANGE, GREY = (0, 114, 178), (213, 94, 0), (191, 191, 191)
 PACKAGES = {"tensorboard": ("tensorboardX", "SummaryWriter"), "visualdl": ("visualdl", "LogWriter")}
 
 
@@ -114,7 +114,7 @@ def test_runs_and_published_figures_are_drawn(tmp_path):
     published = [{**row, "published_loss": 2.0, "published_map": None} for row in run]
     colours = []
     for runs in ({"a": run}, {"a": run, "b": [line(1)]}, {"a": published, "b": published}):
-        draw_training(runs, tmp_path / "training.png")
+        draw_training(runs, tmp_path / "training.png", "runs")
         with Image.open(tmp_path / "training.png") as figure:
             pixels = np.asarray(figure.convert("RGB")).reshape(-1, 3)
         counts = [int((pixels == colour).all(axis=1).sum()) for colour in (BLUE, ORANGE, GREY)]

@@ -18,7 +18,7 @@ from utils.codes import nearest
 from utils.config import Config
 from utils.datasets import Split, unlisted_images
 from utils.datasets.images import is_image_name
-from utils.datasets.info import in_repository
+from utils.datasets.info import DatasetInfo, in_repository
 from utils.inference.database import load_or_build
 from utils.inference.encoder import Encoder
 from utils.search.contact_sheet import MOST_IMAGES, draw_contact_sheet
@@ -160,7 +160,13 @@ def run_search(
         sheet = folder / f"search_{number_in_name}{stem}.jpg"
         _tell(path, matches, config.data_path)
         images = _open_matches(matches, database, encoder.options.skip_bad)
-        _save_sheet(sheet, queries.images.open(number), path.name, matches, images)
+        found, of_query = [], labels[number]
+        for image, match in zip(images, matches):
+            names = _class_names(config.info, database.labels[match.index], of_query)
+            lines = [f"{match.rank}. distance {match.distance}", *names]
+            found.append((image, lines, match.relevant))
+        lines = [path.name, *_class_names(config.info, of_query, of_query)]
+        _save_sheet(sheet, draw_contact_sheet(queries.images.open(number), lines, found))
         if images[0] is not BLANK:
             copy = database.images.copy(matches[0].index, folder)
             _log.info(f"----- Save Matched Pic in: {copy}")
@@ -201,13 +207,17 @@ def _show(path: Path) -> bool:
         return ImageShow.show(sheet, str(path))
 
 
-def _save_sheet(
-    path: Path, query: Image.Image, caption: str, matches: Sequence[Match], images: Sequence
-) -> None:
-    found = []
-    for image, match in zip(images, matches):
-        found.append((image, f"{match.rank}. distance {match.distance}", match.relevant))
-    sheet = draw_contact_sheet(query, caption, found)
+def _class_names(
+    info: DatasetInfo, labels: np.ndarray | None, query: np.ndarray | None
+) -> list[str]:
+    """A line with the names of an image's labels, the query's first; none where none is known."""
+    if labels is None or not labels.any() or len(labels) != len(info.classes):
+        return []
+    first = labels if query is None else query
+    return [", ".join(info.classes[i] for i in np.argsort(first == 0, kind="stable") if labels[i])]
+
+
+def _save_sheet(path: Path, sheet: Image.Image) -> None:
     jpeg = io.BytesIO()
     sheet.save(jpeg, format="JPEG", quality=90)
     with atomic_write(path) as temporary:

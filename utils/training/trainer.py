@@ -196,17 +196,19 @@ class Trainer:
                 f"Chance {chance:.3f}, before training {before:.3f}, best {best.best_map:.3f}"
             )
         if distributed.is_main_process():
-            self._draw()
+            self._draw(chance)
         evaluation = next_command(config, "main_single_gpu.py", TRAIN_COMMAND, "--eval")
         _log.info(f"Next, evaluate: {evaluation}")
 
     def _epochs_done(self) -> float:
         return self.progress.epoch + self.progress.step / len(self.batches)
 
-    def _draw(self) -> None:
+    def _draw(self, chance: float) -> None:
         name = f"{self.config.variant}, {self.config.bit} bits"
         try:
-            draw_training({name: read_epochs(self.paths.epochs)}, self.paths.training)
+            runs = {name: read_epochs(self.paths.epochs)}
+            title = f"{self.config.info.name}: {name}"
+            draw_training(runs, self.paths.training, title, [chance])
             _log.info(f"Figure: {self.paths.training}")
         except UserError as error:  # an extra
             _log.info(f"No figure: {error}")
