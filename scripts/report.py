@@ -45,7 +45,7 @@ from utils.metrics.plots import (
     new_figure,
     save_figure,
 )
-from utils.system.errors import UserError, run_command
+from utils.system.errors import UserError, run_command, shown_on
 from utils.system.files import write_json, write_text
 from utils.training.published import read_published
 
@@ -269,7 +269,6 @@ def as_markdown(table: Table, more: Sequence[str]) -> str:
     parts = [protocol, table.as_markdown("map")]
     for word in more:
         parts += [f"{METRICS[word]}:", table.as_markdown(METRICS[word])]
-    parts += ["The models:", table.models_as_markdown()]
     parts += table.notes
     header = ["loss", "published", "difference", "MAP", "published", "difference"]
     for (line, bit), cell in table.cells.items():
@@ -286,38 +285,45 @@ def as_markdown(table: Table, more: Sequence[str]) -> str:
 
 
 def make_report(runs: list[ComparedRun], output: Path, more: Sequence[str]) -> str:
-    """Writes report.md, report.json and the figures; returns the Markdown text."""
+    """Writes report.md, report.json and the figures.
+
+    Returns the Markdown text without figures and tables of models, which are wide.
+    """
     groups = defaultdict(list)
     scored = [run for run in runs if run.value("map") is not None]
     for run in scored:
         groups[tuple(run.protocol.values())].append(run)
     tables = list(map(Table, groups.values()))
-    text = "# Report\n"
+    text = shown = "# Report\n"
     names = differing_names([table.protocol for table in tables])
     for number, table in enumerate(tables, 1):
-        text += f"\n## {table.title}\n\n"
+        part = f"\n## {table.title}\n\n"
         if names:
-            text += f"Not to be compared with the other tables: {', '.join(names)} differ\n\n"
-        text += as_markdown(table, more)
+            part += f"Not to be compared with the other tables: {', '.join(names)} differ\n\n"
+        part += as_markdown(table, more)
+        shown += part
+        text += f"{part}\nThe models:\n\n{table.models_as_markdown()}"
         try:
             text += "".join(f"\n![]({name})\n" for name in draw(table, output, number))
         except UserError as error:
             text += f"\nNo figures: {error}\n"
     others = [run for run in runs if run not in scored]
     unscored = [f"{run.name}: {run.bit} bits, not evaluated yet" for run in others]
-    text += "".join(f"\n{line}\n" for line in unscored)
+    of_others = "".join(f"\n{line}\n" for line in unscored)
     records = [table.as_record() for table in tables]
-    write_text(output / "report.md", text)
+    write_text(output / "report.md", text + of_others)
     write_json(output / "report.json", {"tables": records, "not evaluated": unscored})
-    return text
+    return shown + of_others
 
 
 def main() -> None:
     """Finds the runs, makes the report and shows it."""
     arguments = parse_arguments()
     output = arguments.output or arguments.folders[0]
-    print(make_report(find_runs(arguments.folders), output, arguments.more))
-    print(f"Report: {output / 'report.md'}, figures and report.json beside it")
+    text = make_report(find_runs(arguments.folders), output, arguments.more)
+    for line in text.splitlines():
+        print(line if line.startswith("|") else shown_on(sys.stdout, line))
+    print(f"Report: {output / 'report.md'}, figures, models and report.json with it")
 
 
 if __name__ == "__main__":

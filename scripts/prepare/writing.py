@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import yaml
 from scripts.prepare.summary import as_lines, describe
 from utils.datasets.info import DATA_FOLDER, INFO_FILE, SPLITS, DatasetInfo, read_dataset_info
 from utils.datasets.lists import ImageList
-from utils.system.errors import UserError
+from utils.system.errors import UserError, shown_on
 from utils.system.files import atomic_write, leaves_folder
 
 ROOT = DATA_FOLDER.parent
@@ -72,7 +73,8 @@ class DatasetFolder:
             for path, content in contents.items():  # dataset.yaml first, so that it is moved last
                 stack.enter_context(atomic_write(path)).write_bytes(content)
         if len(lists) == len(SPLITS):
-            print("\n".join(as_lines(describe(lists, info.classes))))
+            for line in as_lines(describe(lists, info.classes)):
+                print(shown_on(sys.stdout, line))
         else:
             print(f"{len(lists['database']):,} database images without labels")
         self._print_next_steps(images)
