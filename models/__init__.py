@@ -10,6 +10,8 @@ from utils.system.errors import UserError, short_repr
 NETWORKS = {"alexnet": "models.hashnet.HashNet", "resnet18": "models.resnet18.ResNet18HashNet"}
 """What `--backbone` takes → the class of the network."""
 DEFAULT_BACKBONE = "alexnet"
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of red, green and blue from 0 to 1: what images are normalized with."""
 
 
 def build_network(backbone: str, bit: int) -> Any:

@@ -9,7 +9,6 @@ from paddle import nn
 
 FEATURE_SIZE = 4096
 """Width of the last hidden layer, fc7."""
-CLASS_LAYER = "classifier.6."
 _FROM_PADDLE = {
     "_conv1._conv": "features.0",
     "_conv2._conv": "features.3",
@@ -44,27 +43,20 @@ def convolutional_features() -> nn.Sequential:
     )
 
 
-def hidden_layers(dropout: float) -> list[nn.Layer]:
+def hidden_layers() -> list[nn.Layer]:
     """fc6 and fc7, each behind dropout and followed by ReLU: [n, 9216] → [n, 4096]."""
     return [
-        nn.Dropout(dropout),
+        nn.Dropout(0.5),
         nn.Linear(256 * 6 * 6, FEATURE_SIZE),
         nn.ReLU(),
-        nn.Dropout(dropout),
+        nn.Dropout(0.5),
         nn.Linear(FEATURE_SIZE, FEATURE_SIZE),
         nn.ReLU(),
     ]
 
 
 def pool_to_vector(features: paddle.Tensor) -> paddle.Tensor:
-    """Averages feature maps to 6×6 (the identity for 224×224 images) and flattens them.
-
-    Args:
-        features: [n, 256, h', w'] float32.
-
-    Returns:
-        [n, 9216] float32.
-    """
+    """Averages maps [n, 256, h', w'] to 6×6, the identity for 224×224 images, to [n, 9216]."""
     return paddle.flatten(nn.functional.adaptive_avg_pool2d(features, 6), start_axis=1)
 
 
@@ -89,5 +81,5 @@ def from_classifier_names(state: dict[str, Any]) -> dict[str, Any]:
     return {
         name.replace("classifier.", "classifier_plus.", 1): value
         for name, value in state.items()
-        if not name.startswith(CLASS_LAYER)
+        if not name.startswith("classifier.6.")
     }

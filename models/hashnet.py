@@ -65,9 +65,9 @@ class HashingNetwork(nn.Layer):
         """Whether images of this side are pooled by windows of one size, as ONNX needs it."""
         return True
 
-    def load_weights(self, prefix: str | os.PathLike, dataset: str | None = None) -> dict[str, str]:
+    def load_weights(self, prefix: str | os.PathLike) -> dict[str, str]:
         """Sets trained weights, strictly, and returns their fingerprint; see `load_network`."""
-        return load_network(prefix, self.bit, dataset=dataset, network=self)[1]
+        return load_network(prefix, self.bit, network=self)[1]
 
     def set_weights(self, state: dict[str, Any], path: Path) -> None:
         """Sets weights that were read from a file, strictly; see `load_network`."""
@@ -85,22 +85,18 @@ class HashNet(HashingNetwork):
 
     Parameters are named `features.{0,3,6,8,10}.{weight,bias}` and
     `classifier_plus.{1,4,6}.{weight,bias}`; the last of them is the hash layer.
-
-    Args:
-        bit: length of the codes.
-        dropout: probability of dropping an input of fc6 and of fc7 in training.
     """
 
     BACKBONE, HASH_LAYER = "alexnet", "classifier_plus.6."
 
-    def __init__(self, bit: int, dropout: float = 0.5):
+    def __init__(self, bit: int):
         super().__init__(bit)
         # Paddle names optimizer states after the parameters' internal names; the guard makes them
         # the same in every process, whatever networks were built before.
         with paddle.utils.unique_name.guard():
             self.features = alexnet.convolutional_features()
             hash_layer = build_hash_layer(alexnet.FEATURE_SIZE, bit)
-            self.classifier_plus = nn.Sequential(*alexnet.hidden_layers(dropout), hash_layer)
+            self.classifier_plus = nn.Sequential(*alexnet.hidden_layers(), hash_layer)
 
     def forward(self, images: paddle.Tensor) -> paddle.Tensor:
         """Computes z, before tanh and before sign."""

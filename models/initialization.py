@@ -12,7 +12,6 @@ from models.hashnet import HashNet
 
 HIDDEN_DEVIATION = 1.0
 """Standard deviation of a layer's outputs, before ReLU, over images, places and channels."""
-
 LAST_HIDDEN_DEVIATION = 0.3
 """The same for fc7. The step that a gradient makes in z grows with the square of it: at 1 the
 hash layer leaves all codes equal unless the rate is so small that the layers below stand still."""
@@ -29,12 +28,9 @@ def initialize_from_data(network: HashNet, images: paddle.Tensor) -> None:
     common, and seven layers up their codes are nearly equal; dividing channel by channel, as
     the latter do too, makes the noise of the weak channels as loud as the rest.
 
-    The weights follow `paddle.seed`. The hash layer, which the network draws itself, and the
-    network's mode (training or not) stay as they are; dropout is off while measuring.
-
-    Args:
-        network: changed in place.
-        images: [n, 3, 224, 224] float32, normalized, of the training set; 64 are plenty.
+    The images are of the training set, [n, 3, 224, 224] float32, normalized; 64 are plenty. The
+    weights follow `paddle.seed`. The hash layer, which the network draws itself, and the network's
+    mode (training or not) stay as they are; dropout is off while measuring.
     """
     was_training = network.training
     network.eval()

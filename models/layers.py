@@ -6,9 +6,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-BITS_A_BYTE = 8
+from models import IMAGENET_MEAN, IMAGENET_STD
 
 
 class Normalize(nn.Layer):
@@ -26,14 +24,7 @@ class Normalize(nn.Layer):
             self.register_buffer(name, values, persistable=False)
 
     def forward(self, images: paddle.Tensor) -> paddle.Tensor:
-        """Normalizes a batch.
-
-        Args:
-            images: [n, h, w, 3] uint8, RGB.
-
-        Returns:
-            [n, 3, h, w] float32.
-        """
+        """Normalizes a batch: RGB [n, h, w, 3] uint8 → [n, 3, h, w] float32."""
         channels_first = paddle.transpose(images.astype("float32"), [0, 3, 1, 2])
         return channels_first * self.scale + self.shift
 
@@ -46,34 +37,21 @@ class Binarize(nn.Layer):
 
     def __init__(self, bit: int):
         super().__init__()
-        values = np.zeros((bit, -(-bit // BITS_A_BYTE)), np.int32)  # of each bit in each byte
-        for place in range(bit):
-            byte, before = divmod(place, BITS_A_BYTE)
-            values[place, byte] = 1 << (BITS_A_BYTE - 1 - before)
-        self.register_buffer("values", paddle.to_tensor(values), persistable=False)
+        values = np.packbits(np.eye(bit, dtype=bool), axis=1)  # of each bit in each byte
+        self.register_buffer("values", paddle.to_tensor(values, "int32"), persistable=False)
 
     def forward(self, z: paddle.Tensor) -> paddle.Tensor:
-        """Packs a batch.
-
-        Args:
-            z: [n, bit] float32.
-
-        Returns:
-            [n, bit / 8 rounded up] uint8.
-        """
+        """Packs a batch: [n, bit] float32 → [n, bit / 8 rounded up] uint8."""
         bits = (z >= 0).astype("int32").unsqueeze(-1)
         return (bits * self.values).sum(axis=1).astype("uint8")
 
 
 class MixedPrecision(nn.Layer):
-    """A network whose convolutions and matrix products run in bfloat16, gradients included.
+    """A network, images → z, whose convolutions and products run in bfloat16, with gradients.
 
     Paddle's automatic mixed precision at level O1: weights stay float32, and so does what Paddle
     takes for sensitive. bfloat16 has the range of float32, so the loss needs no scaling and there
     is no further state to save.
-
-    Args:
-        network: images → z [n, bit].
     """
 
     def __init__(self, network: nn.Layer):

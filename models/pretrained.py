@@ -17,14 +17,10 @@ from utils.system.state_files import assign_strictly, read_state
 def load_backbone(network: HashingNetwork, source: str) -> None:
     """Sets everything but the hash layer.
 
-    Args:
-        network: changed in place.
-        source: path of a `.pdparams` file in a layout that the network knows (its
-            `backbone_state`), or 'paddle' for the weights that Paddle downloads for the network of
-            this name in `paddle.vision.models`.
-
-    Raises:
-        UserError: the file is missing or has other names or shapes, or the download fails.
+    The `source` is the path of a `.pdparams` file in a layout that the network knows (its
+    `backbone_state`), or 'paddle' for the weights that Paddle downloads for the network of this
+    name in `paddle.vision.models`. Raises a `UserError` where the file is missing or has other
+    names or shapes, or the download fails.
     """
     if source == "paddle":
         state, named = _paddle_state(network.BACKBONE), f"Paddle's {network.BACKBONE}"

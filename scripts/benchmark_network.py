@@ -17,8 +17,8 @@ from paddle import nn
 from paddle.vision import transforms
 from PIL import Image
 
-from models import HashNet
-from models.layers import IMAGENET_MEAN, IMAGENET_STD, Normalize
+from models import IMAGENET_MEAN, IMAGENET_STD, HashNet
+from models.layers import Normalize
 from utils import engine
 from utils.codes import pack_codes
 from utils.datasets import Split, unlisted_images

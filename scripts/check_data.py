@@ -37,7 +37,7 @@ from scripts.prepare.draws import image_list, whole_number
 from utils.config.parser import Parser
 from utils.datasets import open_splits
 from utils.datasets.info import SPLITS, DatasetInfo, read_dataset_info
-from utils.datasets.lists import ImageList, read_list
+from utils.datasets.lists import ImageList, positions, read_list
 from utils.metrics.relevance import relevant_share
 from utils.system.errors import UserError, run_command, shown_on
 from utils.system.files import leaves_folder, write_text
@@ -81,8 +81,7 @@ Entries, Files = dict[str, list[Entry]], dict[str, scan.Scanned]
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    style = argparse.RawDescriptionHelpFormatter
-    parser = Parser(description=__doc__, formatter_class=style, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     add = parser.add_argument
     name = "a folder of data/ with a dataset.yaml, or the path of such a folder"
     add("--dataset", required=True, help=name)
@@ -129,21 +128,10 @@ def main() -> int:
 def check_dataset(
     info: DatasetInfo, folder: Path, list_folder: Path, workers: int, labels_only: bool, seed: int
 ) -> dict[str, Any]:
-    """Checks the lists and the images of a data set.
+    """Checks the lists and the images (for CIFAR-10, the archive) of a data set.
 
-    Args:
-        info: what the data set is.
-        folder: its images (the archive, for CIFAR-10).
-        list_folder: its lists.
-        workers: threads that read images.
-        labels_only: open no image.
-        seed: draws CIFAR-10's splits.
-
-    Returns:
-        Counts and shares, and `findings`: kind → places; all plain JSON values.
-
-    Raises:
-        UserError: a list, the archive, the image folder or every image is missing.
+    Returns counts and shares, and `findings`: kind → places; all plain JSON values. Raises a
+    `UserError` where a list, the archive, the image folder or every image is missing.
     """
     if info.kind == "cifar10":
         lists, files = _open_cifar10(info, folder, seed)
@@ -184,7 +172,7 @@ def check_dataset(
 def _open_cifar10(info: DatasetInfo, folder: Path, seed: int) -> tuple[Lists, Files]:
     lists, files = {}, {}
     for split in open_splits(info, SPLITS, str(folder), seed=seed):
-        names = list(map(split.images.name, range(len(split))))
+        names = split.names()
         lists[split.name] = image_list(split.origin["list"], names, split.labels)
         for index, name in enumerate(names):
             files[name] = scan.Scanned(split.images.key(index).encode(), "PNG")
@@ -261,7 +249,7 @@ def describe_pairs(lists: Lists) -> dict[str, Any]:
     image of the database is relevant to a query, its average precision is 0 or of its own making.
     """
     train, queries, database = (lists[split].labels for split in SPLITS)
-    own = summary.positions(lists["test"], lists["database"])
+    own = positions(lists["test"].paths, lists["database"].paths)
     own_labels = np.where((own >= 0)[:, None], database[own], 0)
     others = database.sum(0, dtype=np.int64) - own_labels
     relevant = ((queries > 0) & (others > 0)).any(1)

@@ -29,15 +29,8 @@ def build_optimizer(
     `name` is 'SGD' (with momentum), 'RMSProp' or 'AdamW' (which keeps Paddle's β1 and β2, and
     decouples weight decay λ; the others add λw to the gradient).
     """
-    parameters = [
-        {"params": backbone},
-        {"params": hash_layer, "learning_rate": HASH_LAYER_RATE},
-    ]
-    common = {
-        "learning_rate": schedule,
-        "parameters": parameters,
-        "weight_decay": weight_decay,
-    }
+    parameters = [{"params": backbone}, {"params": hash_layer, "learning_rate": HASH_LAYER_RATE}]
+    common = {"learning_rate": schedule, "parameters": parameters, "weight_decay": weight_decay}
     if name == "SGD":
         return paddle.optimizer.Momentum(momentum=momentum, **common)
     if name == "RMSProp":

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from utils.datasets.info import SPLITS
-from utils.datasets.lists import ImageList
+from utils.datasets.lists import ImageList, positions
 
 PAIRS = (("test", "database"), ("train", "database"), ("test", "train"))
+SHOWN = 5
 NAMES = {"train": "training images", "test": "queries", "database": "database images"}
-
-
-def positions(images: ImageList, others: ImageList) -> np.ndarray:
-    """Where each image stands in another list, by its path: [n] int64, -1 for nowhere."""
-    first: dict[str, int] = {}
-    for index, path in enumerate(others.paths):
-        first.setdefault(os.path.normpath(path), index)  # ./a.jpg is a.jpg
-    return np.array([first.get(os.path.normpath(path), -1) for path in images.paths])
 
 
 def describe(lists: Mapping[str, ImageList], classes: Sequence[str]) -> dict[str, Any]:
     """Counts labels and shared images, as plain JSON; `classes` name the label columns, if any."""
-    shared = {f"{a} in {b}": (positions(lists[a], lists[b]) >= 0).sum() for a, b in PAIRS}
+    paths = {split: images.paths for split, images in lists.items()}
+    shared = {f"{a} in {b}": (positions(paths[a], paths[b]) >= 0).sum() for a, b in PAIRS}
     return {
         "labels": {split: _describe_labels(lists[split].labels, classes) for split in SPLITS},
         "overlaps": {pair: int(count) for pair, count in shared.items()},
@@ -71,7 +64,7 @@ def as_lines(facts: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def some(names: Sequence[str], between: str = ", ", most: int = 5) -> str:
+def some(names: Sequence[str], between: str = ", ") -> str:
     """The first of many names, and how many there are."""
-    rest = f" … ({len(names):,} in all)" if len(names) > most else ""
-    return between.join(names[:most]) + rest
+    rest = f" … ({len(names):,} in all)" if len(names) > SHOWN else ""
+    return between.join(names[:SHOWN]) + rest

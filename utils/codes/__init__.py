@@ -111,15 +111,8 @@ def warn_of_equal_codes(codes: np.ndarray, name: str) -> None:
 def hamming_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Hamming distances of all pairs, for small sets: the number of bits in which codes differ.
 
-    Args:
-        a: packed codes, uint8 [n_a, bit / 8].
-        b: packed codes, uint8 [n_b, bit / 8].
-
-    Returns:
-        int32 [n_a, n_b], each from 0 to bit.
-
-    Raises:
-        UserError: the arrays hold no packed codes or codes of different lengths.
+    Takes packed codes, uint8 [n_a, bit / 8] and [n_b, bit / 8]; returns int32 [n_a, n_b]. Raises a
+    `UserError` where the arrays hold no packed codes or codes of different lengths.
     """
     bit = check_same_bit(a, b)
     scanner, words = HammingScanner(as_words(b), bit), as_words(a)

@@ -28,19 +28,11 @@ REMEDY = "delete it, and the codes are made again"
 
 
 def save_codes(path: str | os.PathLike, codes: np.ndarray, provenance: dict, bit: int) -> None:
-    """Writes a code file and the record beside it, each whole or not at all.
+    """Writes packed codes, uint8 [n, bit / 8], and their record beside them, each whole or not.
 
-    The record is written last and holds the hash of the codes: a run that dies between the two
-    leaves a pair that `load_codes` refuses.
-
-    Args:
-        path: the `.npy` file.
-        codes: packed codes, uint8 [n, bit / 8].
-        provenance: what the codes are of, in JSON values, other than the record's own keys.
-        bit: the code length.
-
-    Raises:
-        UserError: a file cannot be written, or `codes` are no packed codes.
+    The record is the `provenance` (what the codes are of, in JSON values), and the hash of the
+    codes; it is written last: a run that dies between the two leaves a pair that `load_codes`
+    refuses. Raises a `UserError` where a file cannot be written, or `codes` are no packed codes.
     """
     path = Path(path)
     check_codes(codes, str(path))
@@ -83,16 +75,10 @@ def load_codes(path: str | os.PathLike, bit: int | None = None) -> tuple[np.ndar
 
 
 def provenance_differences(found: dict | None, wanted: dict) -> list[str]:
-    """What stands between stored codes and the ones that are needed, in plain words.
+    """What stands between stored codes and the ones that are wanted, by their provenances.
 
+    A phrase a difference, such as 'the weights have changed'; none where the codes may be used.
     Files are compared by hash where `wanted` has one: a renamed file is the same file.
-
-    Args:
-        found: the provenance that `load_codes` returned.
-        wanted: the provenance the codes should have.
-
-    Returns:
-        One phrase a difference ("the weights have changed"); empty when the codes may be used.
     """
     if found is None:
         return ["there is no record of what the codes are of"]

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from utils.datasets import cifar10
-from utils.datasets.images import ImageArray, ImageFiles, Subset
+from utils.datasets.images import ImageArray, ImageFiles
 from utils.datasets.info import DatasetInfo
-from utils.datasets.lists import check_inside, read_list
+from utils.datasets.lists import check_inside, positions, read_list
 from utils.system.errors import UserError
 
 
@@ -32,7 +32,7 @@ class Split:
     """
 
     name: str
-    images: ImageFiles | ImageArray | Subset
+    images: ImageFiles | ImageArray
     labels: np.ndarray
     origin: dict[str, str]
     indices: np.ndarray | None = None
@@ -44,8 +44,12 @@ class Split:
         """The split of some images of a whole list; their indices are rising."""
         if len(indices) == len(self):
             return self
-        images = Subset(self.images, indices)
-        return replace(self, images=images, labels=self.labels[indices], indices=indices)
+        images, labels = self.images.subset(indices), self.labels[indices]
+        return replace(self, images=images, labels=labels, indices=indices)
+
+    def names(self) -> list[str]:
+        """The images' names, in their order."""
+        return list(map(self.images.name, range(len(self))))
 
 
 def open_splits(
@@ -101,13 +105,7 @@ def _list_split(name: str, folder: Path, path: Path, num_class: int, allow_outsi
 
 def positions_in_database(queries: Split, database: Split) -> np.ndarray:
     """Where each query stands in the database, found by its name: [n_q] int64, -1 for nowhere."""
-    place: dict[str, int] = {}
-    for index in range(len(database)):
-        place.setdefault(os.path.normpath(database.images.name(index)), index)  # ./a.jpg is a.jpg
-    positions = np.empty(len(queries), np.int64)
-    for query in range(len(queries)):
-        positions[query] = place.get(os.path.normpath(queries.images.name(query)), -1)
-    return positions
+    return positions(queries.names(), database.names())
 
 
 def unlisted_images(paths: Sequence[Path], source: str) -> Split:

@@ -136,14 +136,19 @@ class ImageFiles:
 
     def copy(self, index: int, folder: Path) -> Path:
         """Copies the file, byte for byte; a file of that name with other content stays."""
-        content = Path(self._paths[index]).read_bytes()
-        return _write_beside_others(folder / Path(self._paths[index]).name, content)
+        path = Path(self._paths[index])
+        return _write_beside_others(folder / path.name, path.read_bytes())
+
+    def subset(self, indices: np.ndarray) -> ImageFiles:
+        """Some of the images, in the order of `indices`."""
+        lines = None if self._lines is None else [self._lines[index] for index in indices]
+        return ImageFiles([self._paths[index] for index in indices], self._source, lines)
 
 
 class ImageArray:
-    """Images in memory, [n, h, w, 3] uint8; the same methods as `ImageFiles`."""
+    """Images in memory, n of [h, w, 3] uint8; the same methods as `ImageFiles`."""
 
-    def __init__(self, pixels: np.ndarray, names: Sequence[str]):
+    def __init__(self, pixels: Sequence[np.ndarray], names: Sequence[str]):
         self._pixels, self._names = pixels, names
 
     def name(self, index: int) -> str:
@@ -161,24 +166,9 @@ class ImageArray:
         self.open(index).save(png, format="PNG")
         return _write_beside_others(folder / Path(self._names[index]).name, png.getvalue())
 
-
-class Subset:
-    """Some of other images, in the order of `indices`; the same methods as theirs."""
-
-    def __init__(self, images: ImageFiles | ImageArray, indices: np.ndarray):
-        self._images, self._indices = images, indices
-
-    def name(self, index: int) -> str:
-        return self._images.name(self._indices[index])
-
-    def open(self, index: int, least_side: int = 0) -> Image.Image:
-        return self._images.open(self._indices[index], least_side)
-
-    def key(self, index: int) -> str:
-        return self._images.key(self._indices[index])
-
-    def copy(self, index: int, folder: Path) -> Path:
-        return self._images.copy(self._indices[index], folder)
+    def subset(self, indices: np.ndarray) -> ImageArray:
+        names = [self._names[index] for index in indices]
+        return ImageArray([self._pixels[index] for index in indices], names)
 
 
 def _digest(content: bytes) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +95,14 @@ def check_inside(images: ImageList) -> None:
                 f"{images.source}, line {line}: {path!r} leads out of the image folder; "
                 "expected a path below it (--allow-outside admits others)"
             )
+
+
+def positions(paths: Sequence[str], others: Sequence[str]) -> np.ndarray:
+    """The first place of each path among others: [n] int64, -1 for nowhere; ./a.jpg is a.jpg."""
+    first: dict[str, int] = {}
+    for place, path in enumerate(others):
+        first.setdefault(os.path.normpath(path), place)
+    return np.array([first.get(os.path.normpath(path), -1) for path in paths], np.int64)
 
 
 def _lines_of(content: bytes, path: Path) -> list[str]:

@@ -9,16 +9,14 @@ import numpy as np
 import paddle
 
 from models.layers import Normalize
-from utils.codes import pack_codes
+from utils.inference.encoder import Backend
 from utils.inference.predictor import Predictor, write_program
 from utils.inference.program import PredictorOptions
 from utils.system.errors import UserError, reason
 from utils.system.runtime import precision_on
 
 
-def build_backend(
-    network: paddle.nn.Layer, side: int, kind: str, precision: str
-) -> DygraphBackend | InferenceBackend:
+def build_backend(network: paddle.nn.Layer, side: int, kind: str, precision: str) -> Backend:
     """What runs the network, z [n, bit] of normalized images, on Paddle's current device.
 
     `kind` is 'dygraph', 'inference', or 'auto': the second on a CPU, the first on a GPU; `side` is
@@ -34,7 +32,7 @@ def build_backend(
     return DygraphBackend(network)
 
 
-class DygraphBackend:
+class DygraphBackend(Backend):
     """The network as it is, on Paddle's current device."""
 
     def __init__(self, network: paddle.nn.Layer):
@@ -50,17 +48,12 @@ class DygraphBackend:
         if self._was_training:
             self._network.train()
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Packed codes of a batch."""
-        return pack_codes(self.z(images))
-
     @paddle.no_grad()
     def z(self, images: np.ndarray) -> np.ndarray:
-        """The network's output for a batch, [n, bit] float32."""
         return self._network(self._normalize(paddle.to_tensor(images))).numpy()
 
 
-class InferenceBackend:
+class InferenceBackend(Backend):
     """The network as a program of Paddle Inference, several times as fast on a CPU.
 
     The program is written to a temporary folder where the block begins, so that it has the
@@ -91,10 +84,5 @@ class InferenceBackend:
     def __exit__(self, *error: object) -> None:
         self._predictor = None
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Packed codes of a batch."""
-        return pack_codes(self.z(images))
-
     def z(self, images: np.ndarray) -> np.ndarray:
-        """The network's output for a batch, [n, bit] float32."""
         return self._predictor(images)

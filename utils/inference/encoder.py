@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -32,10 +32,10 @@ class Encoded:
     z: np.ndarray | None = None
 
 
-class Backend(Protocol):
-    """Images [n, h, w, 3] uint8 → packed codes [n, bit / 8] uint8, inside a `with` block.
+class Backend:
+    """What runs a network, inside a `with` block that fixes the weights.
 
-    The block fixes the weights. `precision`, such as 'fp32', is what may change codes.
+    `precision`, such as 'fp32', is what may change codes.
     """
 
     precision: str
@@ -44,7 +44,13 @@ class Backend(Protocol):
 
     def __exit__(self, *error: object) -> None: ...
 
-    def __call__(self, images: np.ndarray) -> np.ndarray: ...
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Images [n, h, w, 3] uint8 → packed codes [n, bit / 8] uint8."""
+        return pack_codes(self.z(images))
+
+    def z(self, images: np.ndarray) -> np.ndarray:
+        """The network's output for them, [n, bit] float32."""
+        raise NotImplementedError
 
 
 class Encoder:

@@ -15,16 +15,18 @@ import itertools
 import logging
 import os
 import tempfile
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 import yaml
 
+from models import IMAGENET_MEAN, IMAGENET_STD
 from utils.codes import pack_codes, packed_bytes
 from utils.datasets.info import RESIZES, read_yaml_mapping
 from utils.datasets.transforms import MAX_SIDE, Transform, build_transform
+from utils.inference.encoder import Backend
 from utils.inference.onnx import OnnxPredictor, convert
 from utils.inference.program import (
     ONNX,
@@ -44,8 +46,6 @@ if TYPE_CHECKING:
 _CHOICES = (("float", "uint8"), ("z", "codes"), RESIZES)
 """Of a record's input, output and resize."""
 REMEDY = "export it again with export_model.py"
-_MEAN, _STD = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
-"""ImageNet's, as in `models.layers`, which is Paddle's."""
 _log = logging.getLogger(__name__)
 
 
@@ -128,7 +128,7 @@ def write_exported(
     return [*(folder / name for name in hashes), path]
 
 
-class ExportedBackend:
+class ExportedBackend(Backend):
     """An exported model, as a backend of the encoder.
 
     As its record says, it takes 'uint8' (the images as they are) or 'float' (normalized here), and
@@ -147,12 +147,7 @@ class ExportedBackend:
 
             self._predictor = Predictor(program, options)
 
-    def __enter__(self) -> None: ...  # its weights are always the same
-
-    def __exit__(self, *error: object) -> None: ...
-
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Packed codes of a batch."""
         output = self._predictor(normalize(images) if self._takes == "float" else images)
         if (output.dtype.kind, *output.shape[1:]) != self._gives:
             found = f"{output.dtype} {output.shape}"
@@ -162,7 +157,8 @@ class ExportedBackend:
 
 def normalize(images: np.ndarray) -> np.ndarray:
     """As `models.layers.Normalize`, to the bit: [n, h, w, 3] uint8 → [n, 3, h, w] float32."""
-    scale, shift = 1 / (255 * _STD), -_MEAN / _STD
+    mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
+    scale, shift = 1 / (255 * std), -mean / std
     pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32)
     pixels *= scale.astype(np.float32).reshape(3, 1, 1)
     pixels += shift.astype(np.float32).reshape(3, 1, 1)
@@ -210,8 +206,7 @@ def read_exported(folder: str, bit: int) -> tuple[Path, Record]:
 
 
 def _record_from(path: Path, entries: dict[str, Any]) -> Record:
-    kinds = {"int": int, "str": str, "bool": bool}
-    wanted = {field.name: kinds[str(field.type)] for field in fields(Record)}
+    wanted = get_type_hints(Record)
     for name, kind in wanted.items():
         if type(entries.get(name)) is not kind:
             found = short_repr(entries[name]) if name in entries else "nothing"

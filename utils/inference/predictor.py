@@ -42,9 +42,6 @@ class Predictor:
                 "--use-tensorrt False runs it"
             )
         parameters = program.with_suffix(PARAMETERS)
-        for path in (program, parameters):
-            if not path.is_file():
-                raise UserError(f"{path}: missing; export_model.py writes it")
         self._use_gpu, self._precision = options.use_gpu, options.precision
         try:
             with quiet_console():
@@ -61,9 +58,7 @@ class Predictor:
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """Runs the program on one batch, of the shape and dtype that it takes.
 
-        Raises:
-            UserError: the program takes other images, or Paddle has no code for this precision and
-                this size of images.
+        Raises a `UserError` for other images, or a precision and size that Paddle has no code for.
         """
         try:
             self._input.reshape(batch.shape)

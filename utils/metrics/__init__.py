@@ -94,17 +94,12 @@ class RetrievalMetrics:
     labels_sha256: str
 
     def as_dict(self) -> dict:
-        """Plain JSON values: numbers, each curve as three lists, average precisions in 9 digits."""
+        """What is written as JSON: numbers, curves by column, average precisions in 9 digits."""
         values = dataclasses.asdict(self)
         for name, column in self.average_precision.items():
             values["average_precision"][name] = [round(value, 9) for value in column]
         for name, first in _CURVES.items():
-            curve = getattr(self, name)
-            values[name] = {
-                first: list(curve.at),
-                "precision": list(curve.precision),
-                "recall": list(curve.recall),
-            }
+            values[name] = {first: values[name].pop("at"), **values[name]}
         return values
 
     def summary(self) -> list[str]:

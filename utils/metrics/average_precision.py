@@ -47,13 +47,8 @@ def tie_averaged_average_precision(rows: np.ndarray, relevant: np.ndarray, topk:
 
     A being the sum over the whole groups and S(x) the formula above with c and x for n and m.
 
-    Args:
-        rows: int [g], the rows at each distance, nearest first; zeros are allowed.
-        relevant: int [g], how many of them are relevant.
-        topk: K; more than there are rows counts as all of them.
-
-    Returns:
-        The expected AP@K, exact up to rounding.
+    Of each distance, nearest first, `rows` and `relevant` say how many rows it has and how many of
+    them are relevant, int [g]; a K beyond all rows counts as all. Exact up to rounding.
     """
     relevant, rows = relevant[rows > 0], rows[rows > 0]
     topk = min(topk, int(rows.sum()))

@@ -14,12 +14,8 @@ def paired_bootstrap(
     """The 95 % interval of mean(second) - mean(first): percentile bootstrap over queries.
 
     Both values of a query are drawn together, since a query may be hard for both (Efron and
-    Tibshirani: An Introduction to the Bootstrap, 1993).
-
-    Args:
-        first: float64 [n_q], a value of each query; NaN stays out of the mean.
-        second: the same of other codes.
-        draws: how many times n_q queries are drawn; the same `seed` draws the same.
+    Tibshirani: An Introduction to the Bootstrap, 1993). Both are float64 [n_q], a value of each
+    query, of which NaN stays out of the mean; n_q queries are drawn `draws` times.
     """
     rng, both = np.random.default_rng(seed), np.stack([first, second])
     values, counts = np.nan_to_num(both), ~np.isnan(both)

@@ -9,11 +9,7 @@ import numpy as np
 
 from utils.codes import pack_codes
 from utils.codes.hamming import map_blocks, query_groups
-from utils.metrics.average_precision import (
-    average_precision,
-    mean_of,
-    precision_at_relevant_ranks,
-)
+from utils.metrics.average_precision import average_precision, mean_of, precision_at_relevant_ranks
 from utils.metrics.relevance import RetrievalTask
 from utils.system.errors import UserError
 

@@ -41,10 +41,8 @@ def count_by_distance(
 ) -> tuple[np.ndarray, np.ndarray]:
     """How many rows, and how many relevant ones, stand at each distance: int64 [bit + 1] each.
 
-    Args:
-        distances: uint8 or uint16 [n]; rows beyond `bit` (excluded ones) are not counted.
-        relevant: uint8 [n], 0 or 1.
-        bit: code length.
+    Of `distances`, uint8 or uint16 [n], those beyond `bit` (excluded rows) are not counted;
+    `relevant` is uint8 [n], 0 or 1.
     """
     # Both counts from one key. Sorting it is a counting sort in NumPy, faster than bincount, which
     # widens to 8 bytes and holds the interpreter lock. A distance above 124 doubled needs 16 bits;
@@ -64,16 +62,11 @@ def query_curves(
     rows_at: np.ndarray,
     relevant_at: np.ndarray,
 ) -> np.ndarray:
-    """Precision and recall of one query at the points of the three curves.
+    """Precision and recall of one query, float64 [2, all points], one curve after the other.
 
-    Args:
-        points: the N of P@N and recall@N, the radii 0 … bit, the N of the precision-recall curve.
-        ranked: 0/1 relevance of the first rows of its ranking, ties in database order.
-        rows_at: int64 [bit + 1], rows at each distance.
-        relevant_at: int64 [bit + 1], relevant rows at each distance.
-
-    Returns:
-        float64 [2, number of all points], precision and recall, one curve after the other.
+    The `points` are the N of P@N and recall@N, the radii 0 … bit, and the N of the precision-recall
+    curve; `ranked` is the 0/1 relevance of the first rows, ties in database order; the last two are
+    of `count_by_distance`.
     """
     at_n, _, by_rank = points
     hits_at_n = np.concatenate([[0], np.cumsum(ranked)]).take(np.minimum(at_n, ranked.size))

@@ -69,10 +69,8 @@ def relevant_share(
 ) -> float:
     """Mean share of relevant database rows over the queries: the chance level of MAP.
 
-    Args:
-        query_labels: 0/1 labels [n_q, n_class].
-        database_labels: 0/1 labels [n, n_class].
-        exclude: int [n_q], for each query a database row that does not count, or -1; None: none.
+    Labels are 0/1, [n_q, n_class] and [n, n_class]; `exclude`, int [n_q], names for each query a
+    database row that does not count, or -1.
     """
     check_labels(query_labels, "query labels")
     database = ClassBitmaps(database_labels)
