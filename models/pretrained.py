@@ -66,13 +66,9 @@ def _paddle_state(backbone: str) -> dict[str, np.ndarray]:
 
 
 def from_torchvision(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """torchvision's AlexNet → the same names for Paddle: float32, matrices as [in, out].
+    """torchvision's AlexNet, matrices [out, in] → the same names for Paddle: float32, [in, out].
 
-    Args:
-        state: name → array, `classifier.*` weights as [out, in], any float type.
-
-    Raises:
-        UserError: a name of torchvision's AlexNet is missing or another is there.
+    Raises a `UserError` where a name of torchvision's AlexNet is missing or another is there.
     """
     layers = [f"features.{i}" for i in (0, 3, 6, 8, 10)] + [f"classifier.{i}" for i in (1, 4, 6)]
     wanted = {f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}

@@ -40,7 +40,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from scripts.prepare.draws import whole_number
 from utils.codes import check_bit, nearest, pack_codes, unpack_codes
+from utils.config.parser import Parser
 from utils.datasets.lists import read_list
 from utils.metrics import evaluate_retrieval, mean_average_precision
 from utils.search.store import BATCH, Entry, open_store
@@ -480,17 +482,10 @@ PARTS = {
 """The flags of each part, with their defaults; 0 threads: as many as cores."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise UserError(f"{message} ({self.prog} --help lists the flags)")
-
-
 def _number(name: str, text: str) -> int:
-    number = int(text) if text.isdecimal() else -1
+    number = whole_number(0 if name in ("seed", "threads") else 1)(text)
     if name == "bit":
         check_bit(number)
-    if number < (name not in ("seed", "threads")):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected 1 or more")
     return number
 
 
@@ -500,12 +495,11 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     Raises:
         UserError: an unknown part or flag, or a value that is not allowed.
     """
-    layout = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
-    parser = _Parser(description=__doc__, **layout)
+    parser = Parser(description=__doc__)
     parts = parser.add_subparsers(title="parts", metavar="PART", required=True)
     for run, defaults in PARTS.items():
         summary = run.__doc__.partition("\n")[0]
-        part = parts.add_parser(run.__name__, help=summary, description=run.__doc__, **layout)
+        part = parts.add_parser(run.__name__, help=summary, description=run.__doc__)
         part.set_defaults(run=run)
         for name, value in defaults.items():
             details = {"nargs": "+"} if isinstance(value, list) else {}

@@ -16,14 +16,15 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from utils.config import Config
 from utils.config.parser import Parser
+from utils.datasets.info import in_repository
 from utils.system.errors import run_command
 from utils.system.files import atomic_write, open_untrusted
 from utils.system.pickles import RefusedPickle, load_plain
 from utils.system.runtime import setup_paddle
 from utils.system.state_files import open_stored
 
-ROOT = Path(__file__).resolve().parent.parent
 MAX_WEIGHTS, MAX_SIDES = 1 << 32, 4
 """Bytes of a weights file (torchvision's has 244 MB), and a tensor's sides, at most."""
 _KINDS = {
@@ -108,7 +109,7 @@ _CALLED = {**_KINDS, "torch._utils._rebuild_tensor_v2": _tensor}
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = Parser(description=__doc__)
-    output = ROOT / "models/AlexNet_pretrained.pdparams"
+    output = in_repository(Config.backbone_weights)
     parser.add_argument("source", type=Path, help="torchvision's alexnet-owt-*.pth")
     parser.add_argument("output", type=Path, nargs="?", default=output, help="default: %(default)s")
     return parser.parse_args(words)

@@ -32,12 +32,11 @@ KINDS = {"folder": folder, "import": import_lists, "coco": coco, "voc2012": voc2
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line; `run` of the result is the source's function."""
-    style = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
-    parser = Parser(description=__doc__, **style)
+    parser = Parser(description=__doc__)
     kinds = parser.add_subparsers(title="kinds", metavar="KIND", required=True)
     for name, source in KINDS.items():
         text = source.__doc__
-        kind = kinds.add_parser(name, help=text.partition("\n")[0], description=text, **style)
+        kind = kinds.add_parser(name, help=text.partition("\n")[0], description=text)
         source.add_arguments(kind)
         where = "folder of the lists and dataset.yaml (default: in data/)"
         kind.add_argument("--out", type=Path, help=where)

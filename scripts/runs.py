@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.config import FULL_METHOD, Config
+from utils.config.parser import OF_THIS_RUN
 from utils.datasets.info import DatasetInfo, read_dataset_info, read_yaml_mapping
 from utils.datasets.transforms import build_transform
 from utils.metrics.plots import MAX_METRICS, read_epochs
@@ -23,12 +24,8 @@ VARIANTS = {
     "W-sgn": ("no_weighting", "no_continuation"),
 }
 """The method and the paper's ablations of it: the settings that are switched on for each."""
-_OTHER_SETTINGS = (
-    *("epoch", "data_path", "list_path", "allow_outside", "num_workers", "cache_dir", "device"),
-    *("nprocs", "cpu_threads", "encoder", "debug_steps", "save_minutes", "save_epoch"),
-    *("output_dir", "log_path", "resume", "force_resume", "last_epoch", "eval", "eval_first"),
-    *("continuous", "curves"),
-)
+_ELSEWHERE = ("epoch", "data_path", "list_path", "allow_outside", "log_path")
+_NO_RECIPE = {*OF_THIS_RUN, *_ELSEWHERE} - {"pretrained", "precision"}
 """Settings of the machine, and of where a run begins and ends; the others are its recipe."""
 _OF_A_PROTOCOL = ("topK", "exclude_self", "transform", "precision", "ties")
 _OF_A_TABLE = ("bit", "seed", "dataset", *FULL_METHOD, *_OF_A_PROTOCOL)
@@ -176,7 +173,7 @@ def _card(dataset: str | None) -> DatasetInfo | None:
 
 def recipe_of(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings that decide what a run comes to; what is not among them has its default."""
-    names = [name for name in Config().settings() if name not in _OTHER_SETTINGS]
+    names = [name for name in Config().settings() if name not in _NO_RECIPE]
     return {name: settings.get(name, getattr(Config, name)) for name in names}
 
 

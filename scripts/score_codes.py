@@ -256,8 +256,7 @@ def compare(arguments: argparse.Namespace) -> None:
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    style = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
-    parser = Parser(description=__doc__, **style)
+    parser = Parser(description=__doc__)
     group = parser.add_argument_group("codes and labels")
     for each in FILES:
         group.add_argument("--" + each.replace("_", "-"), metavar="FILE")

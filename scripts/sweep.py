@@ -62,9 +62,8 @@ _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 def parse_arguments(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Reads the command line and its YAML file: what is the sweep's, and the flags of training."""
     end = words.index("--") if "--" in words else len(words)
-    style = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
     usage = "%(prog)s [FILE] [flags] [-- flags of main_single_gpu.py]"
-    parser = Parser(description=__doc__, usage=usage, **style)
+    parser = Parser(description=__doc__, usage=usage)
     add, number = parser.add_argument, {"nargs": "+", "metavar": "N"}
     variants = "full; W: --no-weighting; sgn: --no-continuation; W-sgn: both (default: full)"
     jobs = "runs at a time, each on a GPU of its own, or sharing the CPU's cores (default: 1)"

@@ -6,10 +6,11 @@ The second may run without Paddle: with an exported model that needs none.
 from __future__ import annotations
 
 import logging
+import operator
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -49,12 +50,7 @@ class EpochResult:
 
     def __add__(self, later: EpochResult) -> EpochResult:
         """Of two parts of an epoch, the whole."""
-        return EpochResult(
-            self.losses + later.losses,
-            self.counts + later.counts,
-            self.seconds + later.seconds,
-            self.reader_seconds + later.reader_seconds,
-        )
+        return EpochResult(*map(operator.add, astuple(self), astuple(later)))
 
 
 def train_one_epoch(
@@ -194,14 +190,10 @@ def encode(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Computes a row for each image, each rank its share of them; all ranks get all rows.
 
-    Args:
-        to_rows: images [n, h, w, 3] uint8 → packed codes [n, bit / 8] uint8, or z [n, bit] float32.
-        batches: of a split in list order.
-        title: what the progress bar says.
-        stop: asked before each batch; `Interrupted` is raised where it is agreed on.
-
-    Returns:
-        The rows [n, …], and the indices [n] int64 of the images that have one, rising.
+    `to_rows` makes packed codes [n, bit / 8] uint8, or z [n, bit] float32, of images [n, h, w, 3]
+    uint8; the batches are of a split in list order; `stop` is asked before each, and `Interrupted`
+    raised where it is agreed on. Returns the rows, and the indices [n] int64 of their images,
+    rising.
     """
     rows, index = [], []
     for step, (images, of_images) in enumerate(progress(batches, title, len(batches))):

@@ -13,13 +13,13 @@ import numpy as np
 import yaml
 
 from scripts.prepare.summary import as_lines, describe
+from utils.config import Config
 from utils.datasets.info import DATA_FOLDER, INFO_FILE, SPLITS, DatasetInfo, read_dataset_info
 from utils.datasets.lists import ImageList
 from utils.system.errors import UserError, shown_on
 from utils.system.files import atomic_write, leaves_folder
 
 ROOT = DATA_FOLDER.parent
-IMAGENET_WEIGHTS = "models/AlexNet_pretrained.pdparams"
 LIST_NAMES = {split: f"{split}.txt" for split in SPLITS}
 
 
@@ -37,6 +37,7 @@ class DatasetFolder:
         self, path: Path, force: bool, new_info: bool = False, lists: Sequence[str] = SPLITS
     ):
         self.path, self._info_file = path, path / INFO_FILE
+        self._is_ours = path.resolve().parent == DATA_FOLDER
         kept = self._info_file.exists() and not new_info
         self._kept = read_dataset_info(str(path.resolve())) if kept else None
         names = self._kept.lists if kept else LIST_NAMES
@@ -58,8 +59,9 @@ class DatasetFolder:
         """
         contents = {path: as_text(lists[split]) for split, path in self._lists.items()}
         if images:  # of a card in data/ the path is relative to the repository
-            folder, is_ours = images.resolve(), self.path.resolve().parent == DATA_FOLDER
-            folder = folder.relative_to(ROOT) if is_ours and ROOT in folder.parents else folder
+            folder = images.resolve()
+            if self._is_ours and ROOT in folder.parents:
+                folder = folder.relative_to(ROOT)
             info = replace(info, data_path=folder.as_posix())
         if self._kept:
             self._check_same_classes(info)
@@ -90,12 +92,11 @@ class DatasetFolder:
 
     def _print_next_steps(self, images: Path | None) -> None:
         """The commands that check the data set and train on it, to be pasted."""
-        known = self.path.resolve().parent == DATA_FOLDER
-        words = ["--dataset", self.path.name if known else str(self.path)]
+        words = ["--dataset", self.path.name if self._is_ours else str(self.path)]
         if images and self._kept and self._kept.image_folder.resolve() != images.resolve():
             words += ["--data-path", str(images)]
         train = ["main_single_gpu.py", "--bit", "64", *words]
-        if random_weights := not (ROOT / IMAGENET_WEIGHTS).is_file():
+        if random_weights := not (ROOT / Config.backbone_weights).is_file():
             train += ["--backbone-weights", "none"]
         commands = [["scripts/check_data.py", *words], train]
         if len(self._lists) < len(SPLITS):  # nothing to train on: others' weights search it
@@ -107,7 +108,7 @@ class DatasetFolder:
             print(" ", shlex.join(["python", path, *rest]))
         if random_weights:
             print(
-                f"  (from random weights, since {IMAGENET_WEIGHTS} is not there; "
+                f"  (from random weights, since {Config.backbone_weights} is not there; "
                 "with ImageNet weights it learns much better: see README)"
             )
 

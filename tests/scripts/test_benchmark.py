@@ -74,7 +74,7 @@ def test_an_index_stands_beside_its_limit():
     ("flags", "message"),
     [
         ("retrieval --bit 513", "513-bit codes"),
-        ("retrieval --topK 0", "--topK: '0': expected 1 or more"),
+        ("retrieval --topK 0", "--topK: expected a whole number of 1 or more, found '0'"),
         ("loss --batch 9 --bank 8", "--batch 9: more rows than --bank 8 has"),
         ("retrieval --turns 1", "expected the released lists of COCO"),
     ],

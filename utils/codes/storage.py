@@ -47,15 +47,9 @@ def save_codes(path: str | os.PathLike, codes: np.ndarray, provenance: dict, bit
 def load_codes(path: str | os.PathLike, bit: int | None = None) -> tuple[np.ndarray, dict | None]:
     """Reads a code file: packed codes, or the published format, a float array of -1 and 1.
 
-    Args:
-        path: the `.npy` file.
-        bit: the code length the caller needs; None: any.
-
-    Returns:
-        Packed codes, uint8 [n, bit / 8], and their provenance; None where no `.json` is there.
-
-    Raises:
-        UserError: a file is missing, damaged or not of codes, or the record is of other codes.
+    Returns packed codes, uint8 [n, bit / 8], and their provenance; None where no `.json` is there.
+    Raises a `UserError` where a file is missing, damaged, not of codes or not of `bit` ones (None:
+    any), or the record is of other codes.
     """
     path = Path(path)
     with open_untrusted(path, "a NumPy .npy file of packed codes", MAX_CODES, REMEDY) as file:

@@ -53,8 +53,8 @@ class Option:
 
 
 def option(group: str, default: Any, help: str, commands=ANY_TRAIN, kind=None, **rest) -> Any:
-    """Declares one field of `Config`; `kind` is the default's type unless given."""
-    kind = type(default) if kind is None else kind
+    """Declares one field of `Config`; `kind` is the default's type, text where that is None."""
+    kind = kind or (str if default is None else type(default))
     return field(default=default, metadata={"option": Option(group, help, commands, kind, **rest)})
 
 
@@ -84,7 +84,6 @@ class Config:
         None,
         "what is below the hash layer (default: what the trained weights are of, else alexnet)",
         WITH_WEIGHTS,
-        kind=str,
         choices=tuple(NETWORKS),
     )
     bit: int = network(16, "length of the codes, from 1 to 512", EVERY)
@@ -93,7 +92,6 @@ class Config:
         "trained weights, with or without the ending: what --eval and the search use (default: "
         "OUTPUT_DIR/weights_BIT), or where a new training begins",
         WITH_WEIGHTS,
-        kind=str,
     )
     backbone_weights: str = network(
         "models/AlexNet_pretrained.pdparams",
@@ -101,7 +99,7 @@ class Config:
         "backbone, downloaded by Paddle) or 'none' (random weights)",
     )
     resume: str | None = network(
-        None, "continue a training: its state, output/last_64; or published weights", kind=str
+        None, "continue a training: its state, output/last_64; or published weights"
     )
     force_resume: bool = network(
         False, "--resume goes on where settings or lists are not those of the saved training"
@@ -114,7 +112,7 @@ class Config:
         "./datasets/COCO2014/", "folder of the images (default: the data set's)", WITH_DATA
     )
     list_path: str | None = data(
-        None, "folder of the list files (default: the data set's)", WITH_DATA, kind=str
+        None, "folder of the list files (default: the data set's)", WITH_DATA
     )
     allow_outside: bool = data(
         False, "lists may name images outside DATA_PATH (absolute paths, ..)", WITH_DATA
@@ -145,7 +143,6 @@ class Config:
         None,
         "folder that keeps decoded and resized images, about 0.3 MB each (default: none)",
         WITH_DATA,
-        kind=str,
     )
     fast_decode: bool = data(
         False,
@@ -300,13 +297,12 @@ class Config:
         "./output", "folder of weights, logs, metrics and database codes", WITH_WEIGHTS
     )
     log_path: str | None = running(
-        None, "folder of log and metrics (default: OUTPUT_DIR/train or /test)", kind=str
+        None, "folder of log and metrics (default: OUTPUT_DIR/train or /test)"
     )
     curves: str | None = running(
         None,
         "also write loss, rate, β, MAP and img/s of each epoch to OUTPUT_DIR/train/curves_BIT, "
         "for TensorBoard (package tensorboardX) or VisualDL (default: not)",
-        kind=str,
         choices=("tensorboard", "visualdl"),
     )
     debug_steps: int = running(50, "steps from one log line to the next", minimum=1)
@@ -350,9 +346,9 @@ class Config:
                 others[name] = value
         return others
 
-    def as_yaml(self, command: str = TRAIN) -> str:
-        """The settings of one command as YAML text that `--config` takes."""
-        return yaml.safe_dump(self.settings(command), sort_keys=False, allow_unicode=True)
+    def as_yaml(self) -> str:
+        """The settings of a training as YAML text that `--config` takes."""
+        return yaml.safe_dump(self.settings(TRAIN), sort_keys=False, allow_unicode=True)
 
     @classmethod
     def options(cls) -> dict[str, Option]:

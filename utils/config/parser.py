@@ -26,7 +26,7 @@ _NOT_GIVEN = object()
 _METAVARS = {int: "N", float: "X", bool: "True|False"}
 _HOW_TO_BEGIN = {"--resume": 1, "--last-epoch": 1, "--eval-first": 0}
 """Flags that say how a training begins, and how many values each has."""
-_OF_THIS_RUN = (
+OF_THIS_RUN = (
     *("resume", "force_resume", "last_epoch", "pretrained", "eval", "eval_first", "output_dir"),
     *("continuous", "curves"),
     *("device", "nprocs", "cpu_threads", "num_workers", "cache_dir", "encoder", "precision"),
@@ -97,7 +97,14 @@ INFER_COMMAND = Command(
 
 
 class Parser(argparse.ArgumentParser):
-    """Takes each flag in `-` and in `_` spelling; a mistake is a `UserError`."""
+    """Takes each flag in `-` and in `_` spelling, but whole; a mistake is a `UserError`.
+
+    Texts around the flags are shown as they are written.
+    """
+
+    def __init__(self, **details: Any):
+        style = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+        super().__init__(**{**style, **details})
 
     def parse_known_args(self, args=None, namespace=None):
         args = sys.argv[1:] if args is None else args
@@ -127,8 +134,6 @@ def build_parser(command: Command) -> argparse.ArgumentParser:
     parser = Parser(
         description=command.description,
         epilog=f"Each flag may be written with - or with _.\n\nexamples:\n{command.examples}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "--config", metavar="FILE", help="YAML file of settings; flags given here beat it"
@@ -172,13 +177,8 @@ def parse_config(command: Command, arguments: Sequence[str] | None = None) -> Co
     """Resolves a run's settings: defaults < dataset.yaml < YAML file < command line.
 
     Where `--resume` names a training state, the settings it was saved with come before YAML file.
-
-    Args:
-        command: which command's flags.
-        arguments: the command line without the program's name; None: the process's own.
-
-    Raises:
-        UserError: an unknown flag, key or data set, or a value of the wrong type or out of bounds.
+    The `arguments` are without the program's name; None: the process's own. Raises a `UserError`
+    for an unknown flag, key or data set, or a value of the wrong type or out of bounds.
     """
     given = vars(build_parser(command).parse_args(arguments))
     file = given.pop("config")
@@ -207,10 +207,7 @@ def _read_settings(path: Path, command: Command) -> dict[str, Any]:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(known)}"
             raise UserError(f"{path}: unknown key {short_repr(key)}{hint}")
-        if value is None and getattr(Config, name) is None:
-            settings[name] = None
-        else:
-            settings[name] = _typed(f"{path}: {key}", value, _OPTIONS[name])
+        settings[name] = _typed(f"{path}: {key}", name, value)
     return settings
 
 
@@ -226,19 +223,25 @@ def _saved_settings(chosen: dict[str, Any], command: Command) -> dict[str, Any]:
     settings: dict[str, Any] = {"output_dir": str(path.parent)}
     other_data = chosen.get("dataset", saved.get("dataset")) != saved.get("dataset")
     for name, option in _OPTIONS.items():
-        left_out = name in _OF_THIS_RUN or (other_data and name in _OF_THE_DATA_SET)
+        left_out = name in OF_THIS_RUN or (other_data and name in _OF_THE_DATA_SET)
         if left_out or command.name not in option.commands or name not in saved:
             continue
-        value = saved[name]
-        kept = value is None and getattr(Config, name) is None
-        settings[name] = value if kept else _typed(f"{path}: {name}", value, option)
+        settings[name] = _typed(f"{path}: {name}", name, saved[name])
     return settings
 
 
-def _typed(where: str, value: Any, option: Option) -> Any:
+def _typed(where: str, name: str, value: Any) -> Any:
+    """What a file says of a setting, checked; one value stands for a list of one."""
+    option = _OPTIONS[name]
+    if value is None and getattr(Config, name) is None:
+        return None
     if option.many:
         values = value if isinstance(value, list) else [value]
-        return tuple(_typed(where, each, replace(option, many=False)) for each in values)
+        return tuple(_typed_one(where, each, option) for each in values)
+    return _typed_one(where, value, option)
+
+
+def _typed_one(where: str, value: Any, option: Option) -> Any:
     if option.kind is float and type(value) in (int, str):
         try:
             return float(value)  # YAML reads 1e-3, without a dot, as text

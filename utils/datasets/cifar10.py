@@ -31,11 +31,8 @@ _MAX_MEMBERS = 1000
 def read_archive(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """All 60,000 images of the archive in `folder`, or of it unpacked there, in the batches' order.
 
-    Returns:
-        Images [n, 32, 32, 3] uint8, RGB, and classes [n] int64.
-
-    Raises:
-        UserError: the archive is missing or is not CIFAR-10's.
+    Returns images [n, 32, 32, 3] uint8, RGB, and classes [n] int64. Raises a `UserError` where the
+    archive is missing or is not CIFAR-10's.
     """
     unpacked = folder if (folder / NAMES[0]).exists() else folder / FOLDER
     where = unpacked if unpacked.is_dir() else folder / ARCHIVE

@@ -46,14 +46,9 @@ def read_list(
 ) -> ImageList:
     """Reads a list file: a line is a relative path, which may hold spaces, then `num_class` labels.
 
-    Args:
-        path: the file, UTF-8 text; blank lines are passed over.
-        num_class: labels a line.
-        skip_faults: lines without a path or with another number of labels are set aside.
-        unlabelled: a line may be the path alone; its labels are all 0 then.
-
-    Raises:
-        UserError: the file is missing, empty or not text, or a line is faulty; it names the line.
+    Where `unlabelled`, a line may be the path alone; its labels are all 0 then. With `skip_faults`,
+    lines without a path or with another number of labels are set aside. Raises a `UserError` where
+    the file is missing, empty or not UTF-8 text, or a line is faulty; it names the line.
     """
     hint = "--list-path names the folder of the lists, --dataset another data set"
     with open_untrusted(path, "a list of images", MAX_LIST, hint) as file:

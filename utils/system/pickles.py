@@ -89,12 +89,9 @@ def load_plain(
 ) -> Any:
     """Reads a pickle of arrays, numbers, text, bytes, dicts, lists and tuples, of protocol 2 to 5.
 
-    Time and memory are linear in its size. Text of Python 2 is read as latin1.
-
-    Args:
-        content: the bytes, or a file that is read to the pickle's end.
-        called: by name, what else stands for what the pickle calls.
-        load_outside: the id of what a file keeps outside of its pickle → that.
+    Time and memory are linear in its size. Text of Python 2 is read as latin1. A file is read to
+    the pickle's end. By name, `called` says what else stands for what the pickle calls;
+    `load_outside` takes the id of what a file keeps outside of its pickle, and returns that.
 
     Raises:
         RefusedPickle: it asks for anything else; nothing of it was called.

@@ -104,11 +104,9 @@ class CheckpointSaver:
         """Writes a line of `metrics_{bit}.jsonl`."""
         if not distributed.is_main_process():
             return
-        epochs = self._paths.epochs
-        if epochs in self._theirs and epochs.is_file():
-            _log.info(f"Metrics of an earlier training: now {set_aside(epochs)[0]}")
-        self._theirs.discard(epochs)
-        append_metrics(epochs, values)
+        if aside := self._make_way(self._paths.epochs):
+            _log.info(f"Metrics of an earlier training: now {aside}")
+        append_metrics(self._paths.epochs, values)
 
     def save_last(self, progress: Progress) -> None:
         """Writes `last_{bit}.npz`: all that `--resume` needs.
@@ -126,13 +124,11 @@ class CheckpointSaver:
             for rank, bank in enumerate(banks):
                 parts[f"bank_{rank}"] = bank
             record = {"progress": asdict(progress), "settings": self._settings}
-            if self._paths.last in self._theirs and self._paths.last.is_file():
-                (aside,) = set_aside(self._paths.last)
+            if aside := self._make_way(self._paths.last):
                 again = shlex.join(["python", sys.argv[0], "--resume", str(aside)])
                 _log.warning(
                     f"State of an earlier training: now {aside}; to go on with it: {again}"
                 )
-            self._theirs.discard(self._paths.last)
             self._tell_of(self._paths.last)
             write_training_state(self._paths.last, parts, record)
         self.newest = progress
@@ -143,10 +139,8 @@ class CheckpointSaver:
             return
         paths = self._paths
         network, optimizer = self._states()
-        if paths.weights in self._theirs and paths.weights.is_file():
-            both = [path for path in (paths.weights, paths.weights_record) if path.is_file()]
-            _log.info(f"Weights of an earlier training: now {set_aside(*both)[0]}")
-        self._theirs.discard(paths.weights)
+        if aside := self._make_way(paths.weights, paths.weights_record):
+            _log.info(f"Weights of an earlier training: now {aside}")
         self._tell_of(paths.weights, paths.optimizer)
         for path, state in ((paths.optimizer, optimizer), (paths.weights, network)):
             with atomic_write(path, alone=True) as temporary:
@@ -160,6 +154,14 @@ class CheckpointSaver:
         }
         write_text(paths.weights_record, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
         _log.info(f"----- Save BEST model: {paths.weights}")
+
+    def _make_way(self, path: Path, *others: Path) -> Path | None:
+        """Sets aside what another training has left; where the first file is now, or None."""
+        aside = None
+        if path in self._theirs and path.is_file():
+            aside, *_ = set_aside(path, *filter(Path.is_file, others))
+        self._theirs.discard(path)
+        return aside
 
     def _tell_of(self, *files: Path) -> None:
         size = sum(map(self._sizes.get, files)) / 1e6
@@ -187,8 +189,5 @@ def _bytes_of(layer: paddle.nn.Layer) -> int:
 
 def _arrays(state: dict[str, Any]) -> dict[str, np.ndarray]:
     """The tensors of a state as arrays; what was loaded is one already, until a step is taken."""
-    arrays = {}
-    for name, value in state.items():
-        if isinstance(value, (paddle.Tensor, np.ndarray)):
-            arrays[name] = np.asarray(value)
-    return arrays
+    kinds = (paddle.Tensor, np.ndarray)
+    return {name: np.asarray(value) for name, value in state.items() if isinstance(value, kinds)}
