@@ -104,7 +104,7 @@ def test_searches_by_file_image_code_and_id_with_labels_and_limits(images, tmp_p
         with Image.open(images / "cat/2.png") as image:
             others = (image, np.uint8([2]), hits[0].id)
             assert all(index.search(query, 20) == hits for query in others)
-        assert hits[0].as_dict() == {
+        assert hits[0]._asdict() == {
             "id": hits[0].id,
             "distance": 0,
             "path": str(images / "cat/2.png"),
