@@ -179,6 +179,7 @@ def test_names_that_are_no_text_are_left_out(images, tmp_path):
     with index:
         changes = index.sync(images)
         assert (changes.new, list(changes.left_out)) == (10, [os.fsdecode(odd)])
+        assert index.remove(os.fsdecode(odd)) == 0
 
 
 def test_a_copy_has_all_of_it_and_keeps_to_the_network(images, tmp_path):

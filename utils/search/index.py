@@ -340,7 +340,7 @@ def folder_name(path: str) -> str:
 
 def candidate_ids(path: str) -> tuple[int, ...]:
     """The ids that an image may have, from a hash of its path: the first that no other has."""
-    digest = hashlib.blake2b(path.encode(), digest_size=24).digest()
+    digest = hashlib.blake2b(path.encode("utf-8", "surrogateescape"), digest_size=24).digest()
     return tuple(number >> 11 for number in struct.unpack(">3Q", digest))
 
 

@@ -95,9 +95,9 @@ class SqliteStore:
         self._ids, self._codes = np.empty(0, np.int64), np.empty((0, 0), np.uint8)
         self._seen, self._passing = (0, 0), (None, None)
         with self._told():
-            if os.path.lexists(name) and not stat.S_ISREG(os.stat(name).st_mode):
-                raise UserError(f"{name}: not a regular file; expected an index")
             if os.path.lexists(name):
+                if not stat.S_ISREG(os.stat(name).st_mode):
+                    raise UserError(f"{name}: not a regular file; expected an index")
                 self._open("rw")
 
     def _open(self, mode: str) -> None:
@@ -180,8 +180,7 @@ class SqliteStore:
             self._refresh(db)
             ids, known = self._ids, self._codes
             if where is not None:
-                places = self._places(db, where)
-                ids, known = ids[places], known[places]
+                ids, known = self._passing_of(db, where)
         if not len(ids):
             return ids, np.empty(0, np.int32)
         (distances,), (places,) = nearest(code[np.newaxis], known, k)
@@ -209,11 +208,12 @@ class SqliteStore:
         self._codes = np.insert(kept_codes, places, codes, axis=0)
         self._seen, self._passing = seen, (None, None)
 
-    def _places(self, db: sqlite3.Connection, where: str) -> np.ndarray:
-        """The places, rising, of what passes a filter; those of the last one are kept."""
+    def _passing_of(self, db: sqlite3.Connection, where: str) -> tuple[np.ndarray, np.ndarray]:
+        """Ids, rising, and codes of what passes a filter; those of the last one are kept."""
         if self._passing[0] != where:
-            found = np.sort(_ids(db, *_as_sql(where)), kind="stable")
-            self._passing = where, np.searchsorted(self._ids, found)
+            ids = np.sort(_ids(db, *_as_sql(where)), kind="stable")
+            codes = self._codes[np.searchsorted(self._ids, ids)]
+            self._passing = where, (ids, codes)
         return self._passing[1]
 
     @contextlib.contextmanager
