@@ -326,9 +326,9 @@ def measure_store(
         path.stat().st_size for path in Path(name.partition(":")[2] or name).parent.rglob("*")
     )
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        opened, mebibytes = pool.submit(_open_and_search, name, codes[:1]).result()
+        opened, mebibytes = pool.submit(_open_and_search, name, codes[0]).result()
     store = open_store(name)
-    search = partial(store.search, codes[:1])
+    search = partial(store.search, codes[0])
     search(10)
     first = time_of(partial(search, 10, "label = 'label 7'"))
     work = {"10": (10,), "1000": (1000,), "label": (10, "label = 'label 7'")}
@@ -348,9 +348,9 @@ def measure_store(
     }
 
 
-def _open_and_search(name: str, codes: np.ndarray) -> tuple[float, float]:
+def _open_and_search(name: str, code: np.ndarray) -> tuple[float, float]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seconds = time_of(lambda: open_store(name).search(codes, 10))
+    seconds = time_of(lambda: open_store(name).search(code, 10))
     return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 

@@ -103,6 +103,35 @@ def test_front_doors_open_without_paddle(modules, strangers, run):
     assert not strangers & set(loaded)
 
 
+def reached(command: str) -> set[str]:
+    """The project's modules that a command imports, also those that a function imports later."""
+    found, left = set(), [command]
+    while left:
+        path = Path(left.pop())
+        for _, name in imports(path):
+            parts = name.split(".")
+            for end in range(1, len(parts) + 1):  # importing a.b.c runs a and a.b, too
+                module = "/".join(parts[:end])
+                for file in (f"{module}.py", f"{module}/__init__.py"):
+                    if Path(file) in TREES and file not in found:
+                        found.add(file)
+                        left.append(file)
+    return found
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("main_single_gpu.py", "main_multi_gpu.py", "predict.py", "export_model.py"),
+        "deploy/inference_python/infer.py",
+    ],
+)
+def test_commands_without_an_index_import_nothing_of_it(command):
+    of_index = {f"utils/search/{name}.py" for name in ("index", "store", "filters", "milvus")}
+    assert of_index <= reached("deploy/search/index.py")
+    assert not of_index & reached(command)
+
+
 def test_the_mains_are_thin():
     for path in ROOT.glob("main_*.py"):
         assert len(path.read_text(encoding="utf-8").splitlines()) < 40, path.name

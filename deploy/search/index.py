@@ -28,7 +28,7 @@ from typing import Any
 from utils.config.parser import Parser
 from utils.datasets.info import RESIZES
 from utils.search import find_images
-from utils.search.index import Changes, ImageIndex, copy_index, folder_name, load_encoder
+from utils.search.index import MODEL, Changes, ImageIndex, copy_index, folder_name, load_encoder
 from utils.search.store import open_store
 from utils.system.errors import UserError, printable, run_command
 from utils.system.logger import log_to_console
@@ -91,7 +91,7 @@ def search(arguments: argparse.Namespace) -> None:
         asked.update(zip(map(str, images), index.encode(images) if images else ()))
         answers = {query: index.search(code, *how) for query, code in asked.items()}
     if arguments.json:
-        found = {query: [hit.as_dict() for hit in hits] for query, hits in answers.items()}
+        found = {query: [hit._asdict() for hit in hits] for query, hits in answers.items()}
         found = [{"query": query, "results": results} for query, results in found.items()]
         print(json.dumps({"queries": found}, indent=2))
         return
@@ -114,8 +114,7 @@ def copy(arguments: argparse.Namespace) -> None:
 def open_index(arguments: argparse.Namespace) -> ImageIndex:
     """The index, with the network that flags name, or that it was made with."""
     store = open_store(arguments.index)
-    names = [flag[2:].replace("-", "_") for flag in NETWORK]
-    model = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    model = {name: value for name in MODEL if (value := getattr(arguments, name)) is not None}
     if not model and store.metadata:
         model = store.metadata["model"]
     elif model and ("model_dir" in model) == ("pretrained" in model):

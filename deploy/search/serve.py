@@ -29,6 +29,7 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -42,12 +43,12 @@ from deploy.search.index import add_network, open_index
 from utils.config.parser import Parser
 from utils.datasets.images import open_image
 from utils.search.index import ImageIndex
-from utils.search.store import Entry
 from utils.system.errors import Terminated, UserError, first_line, run_command
 
-FOLDER = Path(__file__).resolve().parent
-FILES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
-"""The page's files, `page.html` and so on: ending → kind."""
+KINDS = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
+PAGE = Path(__file__).resolve().with_name("page")
+FILES = {f"/page.{end}": (PAGE.with_suffix(f".{end}").read_bytes(), KINDS[end]) for end in KINDS}
+"""Address → content and kind of the page's files."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -72,6 +73,15 @@ class Refusal(Exception):
     """What is not answered as asked: status, and why, in a line."""
 
 
+@contextlib.contextmanager
+def refused_with(status: int) -> Iterator[None]:
+    """Gives what is wrong inside the block a status."""
+    try:
+        yield
+    except UserError as error:
+        raise Refusal(status, str(error)) from error
+
+
 class Server(ThreadingHTTPServer):
     """Serves an index, a thread for each connection; one thread decodes and encodes all queries.
 
@@ -85,12 +95,11 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], index: ImageIndex, token: str | None = None):
         self.index, self.token = index, token
-        self.files = {f"/page.{end}": (FOLDER / f"page.{end}").read_bytes() for end in FILES}
         self._encoder, self._drawing = ThreadPoolExecutor(1), threading.Lock()
         self._connections = threading.BoundedSemaphore(CONNECTIONS)
         self.large_bodies = threading.BoundedSemaphore(LARGE_BODIES)
         # What is wrong with the network shows now, and the first query is as fast as others.
-        self._encoder.submit(index.encode, [Image.new("RGB", (256, 256))]).result()
+        self.code_of(Image.new("RGB", (256, 256)))
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         try:
             super().__init__(address, Handler)
@@ -98,27 +107,15 @@ class Server(ThreadingHTTPServer):
             told = "--host {} --port {}: {}".format(*address, first_line(error))
             raise UserError(told) from error
 
-    def code_of(self, content: bytes) -> bytes:
-        """The code of an image file's content."""
-        try:
-            return self._encoder.submit(self.index.encode, [content]).result().tobytes()
-        except UserError as error:
-            raise Refusal(415, str(error)) from error
+    def code_of(self, image: bytes | Image.Image) -> np.ndarray:
+        """The packed code, uint8 [bytes], of an image file's content, or of an image."""
+        return self._encoder.submit(self.index.encode, [image]).result()[0]
 
-    def entry(self, number: int) -> Entry:
-        """The image of an id."""
-        entry = self.index.store.get([number]).get(number)
-        if entry is None:
-            raise Refusal(404, f"{number}: no image of the index has this id")
-        return entry
-
-    def thumbnail(self, entry: Entry) -> bytes:
-        """An image of the index as a small JPEG file."""
-        try:
-            with self._drawing:
-                return draw_thumbnail(entry.path, entry.key)
-        except UserError as error:  # such as a file that is gone
-            raise Refusal(404, str(error)) from error
+    def thumbnail(self, number: int) -> bytes:
+        """The image of an id as a small JPEG file."""
+        entry = self.index.entry(number)
+        with self._drawing:
+            return draw_thumbnail(entry.path, entry.key)
 
     def process_request(self, *request: Any) -> None:
         self._connections.acquire()
@@ -214,10 +211,11 @@ class Handler(BaseHTTPRequestHandler):
             limits = {"max_k": LIMITS["k"][1], "max_bytes": MAX_BODY}
             self._send({**self.server.index.info(), **limits})
         elif thumbnail:
-            content = self.server.thumbnail(self.server.entry(int(thumbnail[1])))
+            with refused_with(404):
+                content = self.server.thumbnail(int(thumbnail[1]))
             self._send(content, "image/jpeg", cache="private, max-age=600")
-        elif path in self.server.files:
-            self._send(self.server.files[path], FILES[path.partition(".")[2]])
+        elif path in FILES:
+            self._send(*FILES[path])
         else:
             raise Refusal(404, "nothing is at this address")
 
@@ -227,14 +225,17 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "POST":
             large = self._unread > LARGE_BODY
             with self.server.large_bodies if large else contextlib.nullcontext():
-                code = self.server.code_of(self._body())
+                content = self._body()
+                with refused_with(415):
+                    query = self.server.code_of(content)
         elif id is None:
             raise Refusal(400, "id: missing; for an image, POST it")
         else:
-            code = self.server.entry(id).code
+            with refused_with(404):
+                query = np.frombuffer(self.server.index.entry(id).code, np.uint8)
         where = "label = '{}'".format(label.replace("'", "''")) if label else None
-        hits = self.server.index.search(np.frombuffer(code, np.uint8), k, where, max_distance)
-        self._send({"results": [{**hit.as_dict(), "id": str(hit.id)} for hit in hits]})
+        hits = self.server.index.search(query, k, where, max_distance)
+        self._send({"results": [{**hit._asdict(), "id": str(hit.id)} for hit in hits]})
 
     def _body_length(self) -> int:
         length = self.headers.get("Content-Length", "0" if self.command == "GET" else "")

@@ -16,7 +16,10 @@ playwright = pytest.importorskip(
 CHROMIUM = shutil.which("chromium")
 if not CHROMIUM:
     pytest.skip("there is no chromium on the PATH: apt install chromium", allow_module_level=True)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic"]
+"""In a container, where the tests run as root; Playwright's own leave the network alone, too."""
 expect = playwright.expect
+expect.set_options(timeout=20_000)
 PASTE = """async (base64) => {
     const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
     const png = new Blob([bytes], { type: "image/png" });
@@ -34,8 +37,7 @@ def served(scratch):
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as play:
-        # --no-sandbox: in a container the tests run as root, who else may not start it.
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
 

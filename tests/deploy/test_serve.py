@@ -73,7 +73,7 @@ def raw(address, request: bytes) -> bytes:
 
 def test_a_search_gives_what_the_index_gives(address, index, folder):
     path = sorted((folder / "images/val2014").iterdir())[3]
-    expected = [{**hit.as_dict(), "id": str(hit.id)} for hit in index.search(path, 7)]
+    expected = [{**hit._asdict(), "id": str(hit.id)} for hit in index.search(path, 7)]
     expected = json.loads(json.dumps(expected))
     found = results(address, "/api/search?k=7", path.read_bytes())
     assert found == expected and found[0]["distance"] == 0 and found[0]["path"] == str(path)

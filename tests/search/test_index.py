@@ -104,7 +104,7 @@ def test_searches_by_file_image_code_and_id_with_labels_and_limits(images, tmp_p
         with Image.open(images / "cat/2.png") as image:
             others = (image, np.uint8([2]), hits[0].id)
             assert all(index.search(query, 20) == hits for query in others)
-        assert hits[0].as_dict() == {
+        assert hits[0]._asdict() == {
             "id": hits[0].id,
             "distance": 0,
             "path": str(images / "cat/2.png"),
@@ -179,6 +179,7 @@ def test_names_that_are_no_text_are_left_out(images, tmp_path):
     with index:
         changes = index.sync(images)
         assert (changes.new, list(changes.left_out)) == (10, [os.fsdecode(odd)])
+        assert index.remove(os.fsdecode(odd)) == 0
 
 
 def test_a_copy_has_all_of_it_and_keeps_to_the_network(images, tmp_path):

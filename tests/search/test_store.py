@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import sqlite3
+import sys
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from utils.search.filters import parse_filter
-from utils.search.milvus import MOST, MilvusStore
+from utils.search.milvus import MOST
 from utils.search.store import Entry, SqliteStore, open_store
 from utils.system.errors import UserError
 
@@ -102,11 +103,12 @@ def test_answers_are_those_of_brute_force(kind, bit, tmp_path):
             assert store.metadata["bit"] == bit
         assert store.count() == len(entries) and store.get([*entries, 1000]) == entries
         assert {e.id: e for some in store.scan() for e in some} == entries
-        codes = np.stack([np.frombuffer(e.code, np.uint8) for e in list(entries.values())[:2]])
+        codes = [np.frombuffer(e.code, np.uint8) for e in list(entries.values())[:2]]
         for where, keep in {None: lambda e: True, **FILTERS}.items():
             for k in (1, 7, 1000):
-                for code, found in zip(codes, store.search(codes, k, where)):
-                    pairs = list(zip(found[1].tolist(), found[0].tolist()))
+                for code in codes:
+                    ids, distances = store.search(code, k, where)
+                    pairs = list(zip(distances.tolist(), ids.tolist()))
                     assert pairs == brute_force(entries.values(), code, k, keep), (where, k)
     store.close()
 
@@ -121,12 +123,12 @@ def test_more_ties_than_milvus_returns_at_once(tmp_path):
             [Entry(number, "/p", "k", bytes([number % 8 == 0])) for number in some.tolist()]
         )
     for k in (5, MOST):
-        ((found, distances),) = store.search(np.array([[1]], np.uint8), k)
+        found, distances = store.search(np.uint8([1]), k)
         order = np.lexsort([ids, ids % 8 != 0])[:k]
         np.testing.assert_array_equal(found, ids[order])
         np.testing.assert_array_equal(distances, ids[order] % 8 != 0)
     with pytest.raises(UserError, match=r"16,385 images asked for: Milvus finds 16,384 at most"):
-        store.search(np.array([[1]], np.uint8), MOST + 1)
+        store.search(np.uint8([1]), MOST + 1)
     store.close()
 
 
@@ -149,8 +151,8 @@ def test_parentheses_without_end_are_refused_by_sqlite(tmp_path):
     store, _ = made(KINDS[0], tmp_path, 8)
     store.upsert([Entry(1, "/a", "k", b"a")])
     with pytest.raises(UserError, match=r"index\.db: "):
-        store.search(np.zeros((1, 1), np.uint8), 1, "(" * 2000 + "a = 1" + ")" * 2000)
-    assert len(store.search(np.zeros((1, 1), np.uint8), 1)[0][0]) == 1
+        store.search(np.uint8([0]), 1, "(" * 2000 + "a = 1" + ")" * 2000)
+    assert len(store.search(np.uint8([0]), 1)[0]) == 1
 
 
 def others(path):
@@ -177,10 +179,17 @@ def test_what_is_no_index_is_one_line(tmp_path):
     for name, message in others(tmp_path).items():
         with pytest.raises(UserError, match=rf"{name}: {message}"):
             open_store(str(tmp_path / name))
-    if not HAS_LITE:
-        with pytest.raises(UserError, match=r"not installed: pip install -r requirements-search"):
-            MilvusStore("http://localhost:1")
-        return
+
+
+def test_a_package_that_lacks_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pymilvus", None)
+    with pytest.raises(UserError, match=r"not installed: pip install -r requirements-search"):
+        open_store("http://localhost:1")
+
+
+@LITE
+def test_what_is_no_milvus_is_one_line(tmp_path):
+    others(tmp_path)
     for name, message in (
         (f"milvus:{tmp_path}/damaged.db", "an index in SQLite: name it without milvus:"),
         (f"milvus:{tmp_path}/text.db", "Open local milvus failed"),
@@ -195,15 +204,15 @@ def test_codes_of_a_wrong_length_are_told(tmp_path):
     store, _ = made(KINDS[0], tmp_path, 16)
     store.upsert([Entry(1, "/a", "k", b"ab"), Entry(2, "/b", "k", b"abc")])
     with pytest.raises(UserError, match=r"a damaged index: codes that do not have 2 bytes"):
-        store.search(np.zeros((1, 2), np.uint8), 1)
+        store.search(np.uint8([0, 0]), 1)
 
 
 def test_a_reader_sees_what_another_process_does(tmp_path):
     writer, name = made(KINDS[0], tmp_path, 8)
-    reader, code = SqliteStore(name), np.zeros((1, 1), np.uint8)
+    reader, code = SqliteStore(name), np.uint8([0])
 
     def seen(**how):
-        return reader.search(code, 9, **how)[0][0].tolist()
+        return reader.search(code, 9, **how)[0].tolist()
 
     assert seen() == []
     writer.upsert([Entry(n, f"/{n}", "k", bytes([n]), ("odd",) * (n % 2)) for n in range(1, 4)])
@@ -246,10 +255,10 @@ def kill_while_adding(folder, kills: int) -> None:
         entries = {e.id: e for some in store.scan() for e in some} if store.metadata else {}
         assert entries.keys() >= noted
         if entries:
-            ids, _ = store.search(np.zeros((1, 8), np.uint8), len(entries))[0]
+            ids, _ = store.search(np.zeros(8, np.uint8), len(entries))
             assert sorted(ids.tolist()) == sorted(entries)
             cats = [e.id for e in entries.values() if "cat" in e.labels]
-            found, _ = store.search(np.zeros((1, 8), np.uint8), 10**6, "label = 'cat'")[0]
+            found, _ = store.search(np.zeros(8, np.uint8), 10**6, "label = 'cat'")
             assert sorted(found.tolist()) == sorted(cats)
         store.close()
     assert len(entries) > 20

@@ -14,10 +14,10 @@ import json
 import os
 import struct
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 from PIL import Image
@@ -27,7 +27,7 @@ from utils.config.options import MAX_WORKERS
 from utils.datasets import unlisted_images
 from utils.datasets.images import ImageFiles, decode_image, is_image_name, open_image
 from utils.datasets.loader import BatchLoader, LoaderOptions
-from utils.datasets.transforms import build_transform
+from utils.datasets.transforms import MAX_SIDE, build_transform
 from utils.inference.encoder import Encoder
 from utils.inference.export import load_exported
 from utils.inference.program import PredictorOptions, is_on_paddle
@@ -42,26 +42,19 @@ MODEL = {
     **{"resize": "short_side", "resize_size": 256, "crop_size": 224},
 }
 """What `load_encoder` wants to know, and its defaults."""
-LOOKED_UP = 1000
-"""Paths that are looked up at a time."""
 Store = Union[SqliteStore, MilvusStore]
 PathLike = Union[str, os.PathLike]
 Labels = Union[str, Sequence[str], Callable[[str], Union[str, Sequence[str]]]]
 """The labels of all images, or what tells those of an image's path."""
 
 
-@dataclass(frozen=True)
-class Hit:
+class Hit(NamedTuple):
     """An image that a search has found."""
 
     id: int
     distance: int
     path: str
     labels: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
 
 
 @dataclass
@@ -152,7 +145,7 @@ class ImageIndex:
     def remove(self, paths: PathLike | Iterable[PathLike]) -> int:
         """Removes images by path, and all below folders, there or not; returns how many."""
         absolute = _absolute(paths)
-        found = {path: entry.id for path, entry in self._look_up(absolute).items() if entry.code}
+        found = {entry.path: entry.id for entry in self._look_up(absolute) if entry.code}
         folders = [path for path in absolute if path not in found]
         return self._delete({*found.values(), *(entry.id for entry in self._below(folders))})
 
@@ -175,24 +168,28 @@ class ImageIndex:
         if k < 1:
             raise UserError(f"{k} images asked for: ask for 1 or more")
         if isinstance(query, (int, np.integer)):
-            entry = self.store.get([int(query)]).get(int(query))
-            if entry is None:
-                raise UserError(f"{query}: no image of the index has this id")
-            query = np.frombuffer(entry.code, np.uint8)
+            query = np.frombuffer(self.entry(int(query)).code, np.uint8)
         elif not isinstance(query, np.ndarray):
             (query,) = self.encode([query])
         if query.dtype != np.uint8 or query.shape != (packed_bytes(self.bit),):
             raise UserError(f"a code of {query.dtype} {list(query.shape)}: not of {self.bit} bits")
-        ((ids, distances),) = self.store.search(query[np.newaxis], k, where)
+        ids, distances = self.store.search(query, k, where)
         if max_distance is not None:
             ids = ids[: np.searchsorted(distances, max_distance, side="right")]
         entries = self.store.get(ids.tolist())
         found = [(entries.get(i), d) for i, d in zip(ids.tolist(), distances.tolist())]
         return [Hit(e.id, d, e.path, e.labels) for e, d in found if e]  # not what is gone just now
 
+    def entry(self, number: int) -> Entry:
+        """The image of an id."""
+        entry = self.store.get([number]).get(number)
+        if entry is None:
+            raise UserError(f"{number}: no image of the index has this id")
+        return entry
+
     def encode(self, images: Sequence[PathLike | bytes | Image.Image]) -> np.ndarray:
         """Packed codes, uint8 [n, bytes], of image files, contents of such, or images."""
-        encoder, codes = self._the_encoder(), [np.empty((0, packed_bytes(self.bit)), np.uint8)]
+        encoder, codes = self._the_encoder(), []
         least_side = encoder.transform.resize.least_side
         for begin in range(0, len(images), encoder.batch_size):
             pixels = []
@@ -221,24 +218,21 @@ class ImageIndex:
     def _update(
         self, paths: list[str], labels: Labels | None, metadata: dict[str, Any] | None
     ) -> Changes:
-        changes, outdated, taken = Changes(), [], set()
-        for begin in range(0, len(paths), LOOKED_UP):
-            some = list(filter(_is_utf8, paths[begin : begin + LOOKED_UP]))
-            files, described = ImageFiles(some, ""), []
-            for index, entry in enumerate(self._look_up(some, taken).values()):
-                key, wanted = files.key(index), _described(entry, labels, metadata)
-                if entry.key != key:
-                    outdated.append(wanted._replace(key=key))
-                elif wanted != entry:
-                    described.append(wanted)
-                else:
-                    changes.unchanged += 1
-            if described:
-                self.store.upsert(described)
-                changes.changed += len(described)
-        for path in paths:
-            if not _is_utf8(path):
-                changes.left_out[path] = f"{path}: its name is not UTF-8"
+        odd = {path: f"{path}: its name is not UTF-8" for path in paths if not _is_utf8(path)}
+        paths = [path for path in paths if path not in odd]
+        changes, outdated, described = Changes(left_out=odd), [], []
+        files = ImageFiles(paths, "")
+        for index, entry in enumerate(self._look_up(paths)):
+            key, wanted = files.key(index), _described(entry, labels, metadata)
+            if entry.key != key:
+                outdated.append(wanted._replace(key=key))
+            elif wanted != entry:
+                described.append(wanted)
+            else:
+                changes.unchanged += 1
+        for batch in _batches(described):
+            self.store.upsert(batch)
+            changes.changed += len(batch)
         if outdated:
             self._encode(outdated, changes)
         return changes
@@ -260,21 +254,20 @@ class ImageIndex:
         # What was there and cannot be read any more has the code of an earlier image.
         self._delete([entries[i].id for i in batches.bad if entries[i].code])
 
-    def _look_up(self, paths: Iterable[str], taken: set[int] | None = None) -> dict[str, Entry]:
-        """The entries of paths; a new one has a free id, which joins `taken`, and no code."""
-        taken = set() if taken is None else taken
-        candidates = {path: candidate_ids(path) for path in paths}
-        there = self.store.get([number for ids in candidates.values() for number in ids])
-        found = {}
-        for path, ids in candidates.items():
-            entries = [there[number] for number in ids if number in there]
-            free = [number for number in ids if number not in there and number not in taken]
-            known = [entry for entry in entries if entry.path == path]
-            if not (known or free):
-                raise UserError(f"{path}: other images have its ids; give the file another name")
-            found[path] = known[0] if known else Entry(free[0], path, "", b"")
-            taken.add(found[path].id)
-        return found
+    def _look_up(self, paths: list[str]) -> Iterator[Entry]:
+        """The entry of each path; a new one has an id that is free, and no code."""
+        taken: set[int] = set()
+        for batch in _batches(paths):
+            candidates = {path: candidate_ids(path) for path in batch}
+            there = self.store.get([number for ids in candidates.values() for number in ids])
+            for path, ids in candidates.items():
+                known = [there[i] for i in ids if i in there and there[i].path == path]
+                free = [i for i in ids if i not in there and i not in taken]
+                if not (known or free):
+                    raise UserError(f"{path}: other images have its ids; give it another name")
+                entry = known[0] if known else Entry(free[0], path, "", b"")
+                taken.add(entry.id)
+                yield entry
 
     def _below(self, folders: Sequence[str]) -> list[Entry]:
         below = tuple(os.path.join(folder, "") for folder in folders)
@@ -283,8 +276,8 @@ class ImageIndex:
 
     def _delete(self, ids: Iterable[int]) -> int:
         ids = list(ids)
-        for begin in range(0, len(ids), BATCH):
-            self.store.delete(ids[begin : begin + BATCH])
+        for batch in _batches(ids):
+            self.store.delete(batch)
         return len(ids)
 
 
@@ -331,7 +324,7 @@ def load_encoder(model: dict[str, Any], device: str = "auto") -> Encoder:
         from utils.inference.backends import build_backend
 
         resize_size, crop_size = model["resize_size"], model["crop_size"]
-        if not 63 <= crop_size <= resize_size < 1 << 14:
+        if not 63 <= crop_size <= resize_size < MAX_SIDE:
             raise UserError(f"--crop-size {crop_size}: expected 63 to --resize-size {resize_size}")
         network, weights, _ = load_network(model["pretrained"], bit)
         transform = build_transform(model["resize"], resize_size, crop_size)
@@ -347,7 +340,7 @@ def folder_name(path: str) -> str:
 
 def candidate_ids(path: str) -> tuple[int, ...]:
     """The ids that an image may have, from a hash of its path: the first that no other has."""
-    digest = hashlib.blake2b(path.encode(), digest_size=24).digest()
+    digest = hashlib.blake2b(path.encode("utf-8", "surrogateescape"), digest_size=24).digest()
     return tuple(number >> 11 for number in struct.unpack(">3Q", digest))
 
 
@@ -394,6 +387,11 @@ def _described(entry: Entry, labels: Labels | None, metadata: dict[str, Any] | N
 def _absolute(paths: PathLike | Iterable[PathLike]) -> list[str]:
     paths = [paths] if isinstance(paths, (str, os.PathLike)) else paths
     return list(dict.fromkeys(map(os.path.abspath, paths)))
+
+
+def _batches(items: list) -> Iterator[list]:
+    for begin in range(0, len(items), BATCH):
+        yield items[begin : begin + BATCH]
 
 
 def _is_utf8(path: str) -> bool:

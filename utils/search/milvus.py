@@ -107,8 +107,7 @@ class MilvusStore:
 
     def delete(self, ids: Sequence[int]) -> None:
         with self._told():
-            if len(ids):
-                self._client.delete(self._collection, ids=list(ids))
+            self._client.delete(self._collection, ids=list(ids))
 
     def get(self, ids: Sequence[int]) -> dict[int, Entry]:
         found = {}
@@ -132,12 +131,28 @@ class MilvusStore:
         with self._told():
             return self._client.query(self._collection, "", ["count(*)"])[0]["count(*)"]
 
-    def search(self, codes: np.ndarray, k: int, where: str | None = None) -> list[Found]:
+    def search(self, code: np.ndarray, k: int, where: str | None = None) -> Found:
         if k > MOST:
             raise UserError(f"{k:,} images asked for: Milvus finds {MOST:,} at most")
-        passing = "" if where is None else _as_expression(where)
+        passing = [] if where is None else [f"({_as_expression(where)})"]
+        limit = min(2 * k + 100, MOST)
         with self._told():
-            return [self._nearest(code.tobytes(), k, passing) for code in codes]
+            found = self._ask(code, limit, passing)
+            if len(found) == limit and found[k - 1][0] == found[-1][0]:  # others may be as far
+                last = found[-1][0]
+                found = [nearer for nearer in found if nearer[0] < last]
+                ranges = [range(MAX_ID)]
+                while ranges and len(found) < k:
+                    ids = ranges.pop()
+                    part = f"id >= {ids.start} and id < {ids.stop}"
+                    as_far = self._ask(code, MOST, [part, *passing], last)
+                    if len(as_far) < MOST:
+                        found += as_far
+                    else:  # maybe not all of them: by halves, the lower ids first
+                        half = len(ids) // 2
+                        ranges += [ids[half:], ids[:half]]
+        pairs = np.array(sorted(found)[:k], np.int64).reshape(-1, 2)
+        return pairs[:, 1], pairs[:, 0].astype(np.int32)
 
     def close(self) -> None:
         self._client.close()
@@ -146,38 +161,15 @@ class MilvusStore:
 
             server_manager_instance.release_server(self._file)
 
-    def _nearest(self, code: bytes, k: int, passing: str) -> Found:
-        limit = min(2 * k + 100, MOST)
-        found = self._ask(code, limit, passing)
-        if len(found) == limit and found[k - 1][0] == found[-1][0]:  # others may be as far
-            last = found[-1][0]
-            found = [nearer for nearer in found if nearer[0] < last]
-            found += self._at(last, code, k - len(found), passing, range(MAX_ID))
-        pairs = np.array(sorted(found)[:k], np.int64).reshape(-1, 2)
-        return pairs[:, 1], pairs[:, 0].astype(np.int32)
-
-    def _at(
-        self, distance: int, code: bytes, k: int, passing: str, ids: range
-    ) -> list[tuple[int, int]]:
-        """The k lowest ids of a range at a distance; of too many, those of its halves."""
-        part = f"id >= {ids.start} and id < {ids.stop}" + (f" and ({passing})" if passing else "")
-        within = {"range_filter": distance, "radius": distance + 1}
-        found = sorted(self._ask(code, MOST, part, within))
-        if len(found) == MOST:
-            middle = (ids.start + ids.stop) // 2
-            found = self._at(distance, code, k, passing, range(ids.start, middle))
-            if len(found) < k:
-                rest = range(middle, ids.stop)
-                found += self._at(distance, code, k - len(found), passing, rest)
-        return found[:k]
-
     def _ask(
-        self, code: bytes, limit: int, passing: str, within: dict[str, int] | None = None
+        self, code: np.ndarray, limit: int, conditions: list[str], distance: int | None = None
     ) -> list[tuple[int, int]]:
-        """Distance and id of the nearest, by distance."""
-        how = {"metric_type": "HAMMING", "params": within or {}}
+        """Distance and id of the nearest, by distance; maybe of those at one distance alone."""
+        within = {} if distance is None else {"range_filter": distance, "radius": distance + 1}
+        how = {"metric_type": "HAMMING", "params": within}
+        passing = " and ".join(conditions)
         (hits,) = self._client.search(
-            self._collection, [code], passing, limit=limit, search_params=how
+            self._collection, [code.tobytes()], passing, limit=limit, search_params=how
         )
         return [(int(hit["distance"]), hit["id"]) for hit in hits]
 

@@ -9,7 +9,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from operator import itemgetter
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -95,12 +95,13 @@ class SqliteStore:
         self._ids, self._codes = np.empty(0, np.int64), np.empty((0, 0), np.uint8)
         self._seen, self._passing = (0, 0), (None, None)
         with self._told():
-            if os.path.lexists(name) and not stat.S_ISREG(os.stat(name).st_mode):
-                raise UserError(f"{name}: not a regular file; expected an index")
             if os.path.lexists(name):
+                if not stat.S_ISREG(os.stat(name).st_mode):
+                    raise UserError(f"{name}: not a regular file; expected an index")
                 self._open("rw")
 
     def _open(self, mode: str) -> None:
+        self.close()
         uri = f"{Path(self.name).absolute().as_uri()}?mode={mode}"
         self._db = db = sqlite3.connect(
             uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False
@@ -121,27 +122,24 @@ class SqliteStore:
         """Makes an index; where another process was faster, `metadata` is that one's."""
         with self._told():
             Path(self.name).absolute().parent.mkdir(parents=True, exist_ok=True)
-            self.close()
             self._open("rwc")
             self._db.execute("PRAGMA journal_mode = WAL")
-        with self._transaction("IMMEDIATE") as db:
-            if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
-                about = [(name, json.dumps(value)) for name, value in metadata.items()]
-                for statement in _SCHEMA:
-                    db.execute(statement)
-                db.executemany("INSERT INTO about VALUES (?, ?)", about)
-                db.execute(f"PRAGMA application_id = {APPLICATION}")
-        self.close()
-        with self._told():
+            with self._transaction("IMMEDIATE") as db:
+                if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
+                    about = [(name, json.dumps(value)) for name, value in metadata.items()]
+                    for statement in _SCHEMA:
+                        db.execute(statement)
+                    db.executemany("INSERT INTO about VALUES (?, ?)", about)
+                    db.execute(f"PRAGMA application_id = {APPLICATION}")
             self._open("rw")
 
     def upsert(self, entries: Sequence[Entry]) -> None:
         """Adds `BATCH` entries at most, in place of those of the same ids."""
-        entries = sorted(entries, key=itemgetter(0))  # so that the tree of ids is walked in order
+        entries = sorted(entries, key=attrgetter("id"))  # the tree of ids is walked in order
         rows = [(*e[:4], json.dumps(e.labels), json.dumps(e.metadata)) for e in entries]
         labels = [(label, entry.id) for entry in entries for label in entry.labels]
         with self._transaction("IMMEDIATE") as db:
-            db.execute(_DROP_LABELS, [_listed(map(itemgetter(0), entries))])
+            db.execute(_DROP_LABELS, [_listed(entry.id for entry in entries)])
             db.executemany(f"REPLACE INTO images ({_ENTRY}) VALUES (?, ?, ?, ?, ?, ?)", rows)
             db.executemany("INSERT OR IGNORE INTO labels VALUES (?, ?)", labels)
 
@@ -176,18 +174,17 @@ class SqliteStore:
         with self._transaction() as db:
             return db.execute("SELECT count(*) FROM images").fetchone()[0]
 
-    def search(self, codes: np.ndarray, k: int, where: str | None = None) -> list[Found]:
-        """The nearest k of each of some codes, uint8 [n, bytes], among what passes a filter."""
+    def search(self, code: np.ndarray, k: int, where: str | None = None) -> Found:
+        """The nearest k of a code, uint8 [bytes], among what passes a filter."""
         with self._transaction() as db:
             self._refresh(db)
             ids, known = self._ids, self._codes
             if where is not None:
-                places = self._places(db, where)
-                ids, known = ids[places], known[places]
+                ids, known = self._passing_of(db, where)
         if not len(ids):
-            return [(ids, np.empty(0, np.int32))] * len(codes)
-        distances, places = nearest(codes, known, k)  # ids rise, so that by place is by id
-        return list(zip(ids[places], distances))
+            return ids, np.empty(0, np.int32)
+        (distances,), (places,) = nearest(code[np.newaxis], known, k)
+        return ids[places], distances  # ids rise, so that by place is by id
 
     def close(self) -> None:
         """Ends the use of the store."""
@@ -203,7 +200,7 @@ class SqliteStore:
             return
         new = db.execute("SELECT id, code FROM images WHERE row > ?", self._seen[:1])
         ids, codes = _ids_and_codes(new, self._codes.shape[1])
-        gone = _ids(db.execute("SELECT id FROM removed WHERE row > ?", self._seen[1:]))
+        gone = _ids(db, "SELECT id FROM removed WHERE row > ?", self._seen[1:])
         gone = np.isin(self._ids, np.concatenate([ids, gone]))
         kept_ids, kept_codes = self._ids[~gone], self._codes[~gone]
         places = np.searchsorted(kept_ids, ids)
@@ -211,11 +208,12 @@ class SqliteStore:
         self._codes = np.insert(kept_codes, places, codes, axis=0)
         self._seen, self._passing = seen, (None, None)
 
-    def _places(self, db: sqlite3.Connection, where: str) -> np.ndarray:
-        """The places, rising, of what passes a filter; those of the last one are kept."""
+    def _passing_of(self, db: sqlite3.Connection, where: str) -> tuple[np.ndarray, np.ndarray]:
+        """Ids, rising, and codes of what passes a filter; those of the last one are kept."""
         if self._passing[0] != where:
-            found = np.sort(_ids(db.execute(*_as_sql(where))), kind="stable")
-            self._passing = where, np.searchsorted(self._ids, found)
+            ids = np.sort(_ids(db, *_as_sql(where)), kind="stable")
+            codes = self._codes[np.searchsorted(self._ids, ids)]
+            self._passing = where, (ids, codes)
         return self._passing[1]
 
     @contextlib.contextmanager
@@ -248,8 +246,10 @@ def _entry(row: tuple) -> Entry:
     return Entry(*row[:4], tuple(json.loads(row[4])), json.loads(row[5]))
 
 
-def _ids(rows: sqlite3.Cursor) -> np.ndarray:
-    return np.fromiter((row[0] for row in rows), np.int64)
+def _ids(db: sqlite3.Connection, query: str, values: Sequence[Any]) -> np.ndarray:
+    """The ids that a query gives, as one text: that takes half the time of a row each."""
+    text = db.execute(f"SELECT group_concat(id) FROM ({query})", values).fetchone()[0]
+    return np.fromstring(text or "", np.int64, sep=",")
 
 
 def _ids_and_codes(rows: sqlite3.Cursor, width: int) -> tuple[np.ndarray, np.ndarray]:
