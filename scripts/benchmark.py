@@ -58,7 +58,7 @@ TUNING = ("OMP_NUM_THREADS", "MKL_DEBUG_CPU_TYPE", "KMP_BLOCKTIME")
 
 
 def encode(arguments: argparse.Namespace) -> dict:
-    """Images → codes on a CPU: this repository against the plain way, and against its limits.
+    """Images → codes: this repository against the plain way, and against its limits.
 
     The plain way: dygraph, float transforms in Paddle's loader, Paddle's default threads. The
     limits, each measured alone: decoding and resizing (processor seconds of one thread), and the
@@ -94,6 +94,8 @@ def measure_encoding(images: list[str], few: list[str], bit: int, turns: int) ->
         "ours fp32, warm cache": ("encode_ours", images, bit, "fp32", True),
         "plain": ("encode_plain", few, bit),
     }
+    if in_a_process("has_gpu"):  # bfloat16 is for CPUs
+        work = {name: how for name, how in work.items() if "bf16" not in name}
     codes = {}
 
     def seconds_an_image(name: str) -> float:
@@ -116,7 +118,7 @@ def measure_encoding(images: list[str], few: list[str], bit: int, turns: int) ->
         rows.append(row)
     print_table(rows)
     differing = {}
-    for name in ("ours bf16", "plain"):
+    for name in filter(work.get, ("ours bf16", "plain")):
         of_same_images = codes["ours fp32"][: len(codes[name])]
         differing[name] = float(np.unpackbits(of_same_images ^ codes[name]).mean())
         print(f"bits, of random weights, in which {name} differs: {differing[name]:.4f}")
@@ -124,17 +126,20 @@ def measure_encoding(images: list[str], few: list[str], bit: int, turns: int) ->
 
 
 def train(arguments: argparse.Namespace) -> dict:
-    """The training step: this repository's thread settings against Paddle's default ones.
+    """The training step: this repository's settings against Paddle's default ones; --amp on a GPU.
 
     Each is a process of its own, since Paddle reads its settings once. It takes optimizer steps of
     the whole method at 64 bits, against a bank of 10,000 rows; no image is decoded or waited for.
     """
     labels = drawn_labels(arguments.batch * arguments.steps, np.random.default_rng(0))
     step = partial(in_a_process, "seconds_a_step", labels, arguments.batch)
-    seconds = take_turns({"ours": step, "default": partial(step, tuned=False)}, arguments.turns)
+    ways = {"ours": step, "default": partial(step, tuned=False)}
+    if in_a_process("has_gpu"):
+        ways["ours, --amp"] = partial(step, True)
+    seconds = take_turns(ways, arguments.turns)
     rows = []
     for name, value in seconds.items():
-        row = {"threads": name, "step s": value, "img/s": arguments.batch / value}
+        row = {"way": name, "step s": value, "img/s": arguments.batch / value}
         rows.append({**row, "x default": seconds["default"] / value})
     print_table(rows)
     return {"results": rows}

@@ -18,7 +18,7 @@ from paddle.vision import transforms
 from PIL import Image
 
 from models import IMAGENET_MEAN, IMAGENET_STD, HashNet
-from models.layers import Normalize
+from models.layers import MixedPrecision, Normalize
 from utils import engine
 from utils.codes import pack_codes
 from utils.datasets import Split, unlisted_images
@@ -26,12 +26,11 @@ from utils.datasets.cache import cache_folder
 from utils.datasets.images import ImageArray
 from utils.datasets.loader import BatchLoader, LoaderOptions
 from utils.datasets.transforms import build_transform
-from utils.inference.backends import InferenceBackend
-from utils.inference.program import PredictorOptions
+from utils.inference.backends import DygraphBackend, InferenceBackend, build_backend
 from utils.loss import HashNetLoss
 from utils.lr_scheduler import halving_schedule
 from utils.optimizer import build_optimizer
-from utils.system.runtime import cores_for_each
+from utils.system.runtime import cores_for_each, usable_gpus
 
 BATCH, SIDE, BANK = 64, 224, 10_000
 
@@ -43,14 +42,19 @@ def _network(bit: int) -> HashNet:
 
 def _encoding(
     paths: list[str], bit: int, precision: str, side: int = SIDE, cache_dir: str | None = None
-) -> tuple[InferenceBackend, BatchLoader]:
-    """What the commands encode with on a CPU: a backend, and the batches of images."""
+) -> tuple[DygraphBackend | InferenceBackend, BatchLoader]:
+    """What the commands encode with: a backend, and the batches of images."""
     transform = build_transform("short_side", side * 8 // 7, side)
     cache = cache_folder(cache_dir, transform.resize) if cache_dir else None
     options = LoaderOptions(cores_for_each(), cache=cache)
     split = unlisted_images(list(map(Path, paths)), "the benchmark")
-    backend = InferenceBackend(_network(bit), side, PredictorOptions(precision=precision))
+    backend = build_backend(_network(bit), side, "auto", precision)
     return backend, BatchLoader(split, transform, BATCH, options)
+
+
+def has_gpu() -> bool:
+    """Whether Paddle computes on one."""
+    return usable_gpus() > 0
 
 
 def encode_ours(
@@ -123,7 +127,7 @@ def encode_plain(paths: list[str], bit: int) -> tuple[float, np.ndarray]:
     return (time.perf_counter() - begin) / len(paths), pack_codes(np.concatenate(codes))
 
 
-def seconds_a_step(labels: np.ndarray, batch: int) -> float:
+def seconds_a_step(labels: np.ndarray, batch: int, amp: bool = False) -> float:
     """Seconds of an optimizer step on images of these labels; without the wait for images."""
     bit = 64
     network = _network(bit)
@@ -134,7 +138,8 @@ def seconds_a_step(labels: np.ndarray, batch: int) -> float:
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     split = Split("train", ImageArray(pixels, [""] * len(labels)), labels, {})
     batches = BatchLoader(split, build_transform("square", SIDE, SIDE), batch, seed=0)
-    parts = nn.Sequential(Normalize(), network), criterion, optimizer, batches
+    pixels_to_z = nn.Sequential(Normalize(), network)
+    parts = MixedPrecision(pixels_to_z) if amp else pixels_to_z, criterion, optimizer, batches
     batches.set_epoch(1, len(batches) - 1)
     engine.train_one_epoch(*parts)  # one step that does not count
     batches.set_epoch(2)

@@ -1,12 +1,13 @@
 #!/bin/sh
 # Runs the TIPC chain (train, evaluate, export, infer, compare) of 16, 32, 48 and 64 bits on coco_lite,
-# then exports as ONNX, infers and compares, and ends with a table. The exit status is 1 where a step
-# has failed.
+# then exports as ONNX, infers and compares, and ends with a table of steps and MAP. The exit status
+# is 1 where a step has failed.
 #
 # Settings, from the environment: BITS, MODE (default: lite_train_lite_infer), PYTHON.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/environment.sh
+echo "== Looking for Python and its packages"
 command -v bash >/dev/null 2>&1 || {
     echo "error: bash not found; the scripts of test_tipc need it" >&2
     exit 1
@@ -41,7 +42,7 @@ for bit in $BITS; do
 done
 
 echo
-echo "== $MODE, $(($(date +%s) - begin)) s: ok, failed, or skipped (no GPU or no package)"
+echo "== $MODE, $(($(date +%s) - begin)) s (skipped: no GPU or no package)"
 for bit in $BITS; do
     sed "s/^/$bit	/" "test_tipc/output/hashnet_$bit/$MODE/steps.tsv"
 done | awk -F '\t' -v bits="$BITS" '

@@ -94,34 +94,52 @@ begin_results() {
     touch "$RESULTS/results_python.log" "$RESULTS/steps.tsv"
 }
 
-record() { # STEP STATUS LINE
-    echo "$3" | tee -a "$RESULTS/results_python.log"
+# record STEP STATUS LINE: the line in the log of results, step and status for the table.
+record() {
+    echo "$3" >>"$RESULTS/results_python.log"
     printf '%s\t%s\n' "$1" "$2" >>"$RESULTS/steps.tsv"
+}
+
+# how_long STEP: about how long it takes, on two cores.
+how_long() {
+    case $MODE:$1 in
+        whole_train_*:*train) echo hours ;;
+        lite_train_lite_infer:*train) echo "about 30 s" ;;
+        lite_train_lite_infer:* | paddle2onnx_infer:* | *export) echo "about 10 s" ;;
+        lite_*:*train | *compare | *answers*) echo "about 30 s" ;;
+        *) echo "minutes where COCO is encoded" ;;
+    esac
 }
 
 # run_step STEP NAME COMMAND: runs it, its output in logs/NAME.log, and records how it ended.
 run_step() {
-    local step=$1 log=$RESULTS/logs/$2.log command=$3 status=0
+    local step=$1 log=$RESULTS/logs/$2.log command=$3 status=0 begin=$SECONDS
+    printf '%s (%s) ... ' "$step" "$(how_long "$step")"
     bash -c "$command" >"$log" 2>&1 || status=$?
     if [ "$status" -eq 0 ]; then
+        echo "ok, $((SECONDS - begin)) s"
         record "$step" ok "Run successfully with command - $model_name - $command - $log!"
         return
     fi
+    echo "failed, exit status $status; the end of its log:"
+    tail -n 5 "$log" | fold -w 76 | sed 's/^/  | /'
     record "$step" failed "Run failed with command - $model_name - $command - $log!"
-    echo "  exit status $status; the end of $log:"
-    tail -n 5 "$log" | sed 's/^/  | /'
     FAILURES=$((FAILURES + 1))
     return 1
 }
 
 # skip_step STEP COMMAND [REASON]: records what is missing for it, by default a GPU.
-skip_step() { record "$1" skipped "Skipped (${3:-no GPU}): $model_name - $2"; }
+skip_step() {
+    echo "$1: skipped (${3:-no GPU})"
+    record "$1" skipped "Skipped (${3:-no GPU}): $model_name - $2"
+}
 
 # give_up REASON STEP...: records steps that an earlier failure has made impossible.
 give_up() {
     local reason=$1 step
     shift
     for step in "$@"; do
+        echo "$step: failed, not run: $reason"
         record "$step" failed "Run failed with command - $model_name - $step was not run: $reason!"
         FAILURES=$((FAILURES + 1))
     done
@@ -130,6 +148,7 @@ give_up() {
 # end_results: the exit status, 1 where a step has failed.
 end_results() {
     [ "$FAILURES" -gt 0 ] || return 0
-    echo "$FAILURES steps failed; see $RESULTS/results_python.log"
+    echo "$FAILURES steps failed; see"
+    echo "$RESULTS/results_python.log"
     return 1
 }

@@ -45,9 +45,11 @@ train_and_infer() {
         return
     fi
     weights=$run/$train_model_name
-    run_step "$label: eval" "${name}_eval" \
-        "$visible$python $eval_command --pretrained $weights $infer_data --device $device --output-dir $run" ||
-        true
+    command="$visible$python $eval_command --pretrained $weights $infer_data --device $device"
+    if run_step "$label: eval" "${name}_eval" "$command --output-dir $run"; then
+        printf '%s\t%s\n' "$label: MAP" \
+            "$(sed -n 's/.*EVAL-.*MAP://p' "$RESULTS/logs/${name}_eval.log")" >>"$RESULTS/steps.tsv"
+    fi
     export_and_infer "$label" "$name" "$norm_export" "$weights" "$run/inference" "$visible"
 }
 
@@ -93,6 +95,7 @@ infer_on() {
 }
 
 begin_results "$output"
+echo "Asking for GPUs (some seconds where there are any)"
 gpus=$(count_gpus "$interpreter")
 if [ "$MODE" = whole_infer ]; then
     folder=$(value_at 20)

@@ -1,4 +1,7 @@
-"""What the ranks of tests/training/test_multi_ranks.py do: `multi_ranks.py FUNCTION JSON RANKS`."""
+"""What the ranks of tests/training/test_multi_ranks.py do.
+
+`multi_ranks.py FUNCTION JSON RANKS [DEVICE]`; the device is the CPU where none is given.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,11 @@ BIT, CLASSES, SIDE = 8, 3, 12
 
 def main() -> int:
     """Starts Paddle, hands over to all ranks."""
-    function, argument, ranks = sys.argv[1:]
+    function, argument, ranks, device = [*sys.argv[1:], "cpu"][:4]
     setup_paddle()
     from utils.system.launcher import run_on_all_ranks
 
-    return run_on_all_ranks(globals()[function], json.loads(argument), int(ranks), "cpu")
+    return run_on_all_ranks(globals()[function], json.loads(argument), int(ranks), device)
 
 
 class Drawn(ImageArray):

@@ -15,6 +15,14 @@ from pathlib import Path
 import pytest
 from helpers import REPOSITORY, run_shell
 
+from utils.config import (
+    EXPORT_COMMAND,
+    INFER_COMMAND,
+    TRAIN_COMMAND,
+    TRAIN_MULTI_COMMAND,
+    parse_config,
+)
+
 LITE, WHOLE_INFER = "lite_train_lite_infer", "whole_infer"
 MODES = (LITE, "lite_train_whole_infer", "whole_train_whole_infer", WHOLE_INFER)
 # The lines' keys in the community's order; its scripts find lines by their numbers.
@@ -38,6 +46,7 @@ case "$*" in *"${BROKEN:-nothing}"*) echo "this step is broken" >&2; exit 2 ;; e
 far=3
 case "$*" in *"${OTHER:-nothing}"*) far=4 ;; esac
 match='{"distance": '$far', "row": 1, "picture": "p"}'
+case "$*" in *--eval*) echo "EVAL-HashNet, bit:16, dataset:coco_lite, MAP:0.512" ;; esac
 echo '{"results": [{"query": "q", "sheet": "'$$'.jpg", "matches": ['$match']}]}'
 """
 
@@ -113,6 +122,64 @@ def test_a_configuration_has_the_32_lines_of_the_format_and_the_published_seed(b
         assert tuple(part.partition("=")[0] for part in parts) == modes
 
 
+OFFICIAL_KEYS = """
+===========================train_params=========================== model_name python gpu_list
+--device null --epoch --output-dir --batch-size --pretrained train_model_name train_infer_img_dir
+null ## trainer norm_train pact_train fpgm_train distill_train null null ##
+===========================eval_params=========================== eval null ##
+===========================infer_params=========================== --save-inference-dir
+--pretrained norm_export quant_export fpgm_export distill_export export1 export2 inference_dir
+train_model infer_export infer_quant inference --use-gpu --enable-mkldnn --cpu-threads --batch-size
+--use-tensorrt --precision --model-dir --img-path null --benchmark null
+"""
+
+
+def official_flags(*lines: tuple[int, str]) -> list[str]:
+    """`key=value` of lines as Paddle's `func_set_params` has it: nothing where one is null."""
+    keys = [(OFFICIAL_KEYS.split()[line - 1], value) for line, value in lines]
+    return [f"{k}={v}" for k, v in keys if "null" not in (k, v) and v.strip()]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("bit", [16, 64])
+def test_paddle_s_own_scripts_find_51_lines_by_number_and_their_commands_are_ours(bit, mode):
+    written = run_shell("bash", "test_tipc/official_config.sh", config_of(bit), mode)
+    lines = written.stdout.splitlines()
+    # func_parser_key and func_parser_value split at every colon and take the first two parts.
+    parts = [line.split(":") for line in lines]
+    assert [part[0] for part in parts] == OFFICIAL_KEYS.split() and len(lines) == 51
+    assert max(map(len, parts)) == 2, "the rest of a value with a colon would be lost"
+    value = {number: part[1] for number, part in enumerate(parts, 1) if len(part) == 2}
+    assert value[2] == f"hashnet_{bit}" and value[15] == "norm_train"
+    assert value[12] == value[48] or mode == WHOLE_INFER
+    trained = "output/norm_train_gpus_-1_autocast_null"
+
+    def parsed(command, line, *flags):
+        script, *words = value[line].split()
+        assert (REPOSITORY / script).is_file()
+        return parse_config(command, [*words, *official_flags(*flags)])
+
+    infer_on, export = "coco_lite" if mode == LITE else "coco", 38
+    if mode != WHOLE_INFER:
+        by_mode = {line: dict([value[line].split("=")])[mode] for line in (7, 9)}
+        flags = [(5, "cpu"), (7, by_mode[7]), (8, trained), (9, by_mode[9]), (10, value[10])]
+        config = parsed(TRAIN_MULTI_COMMAND, 16, *flags)
+        lite = mode.startswith("lite")
+        assert (config.epoch, config.batch_size) == ((2, 16) if lite else (150, 64))
+        assert config.info.name == ("coco_lite" if lite else "coco") and config.bit == bit
+        assert (config.backbone_weights == "none") == lite and config.device == "cpu"
+        weights = f"{trained}/{value[11]}"
+        config = parsed(TRAIN_COMMAND, 24, (10, weights), (5, "gpu"))
+        assert config.eval and config.info.name == infer_on and config.pretrained == weights
+        export = 30
+    config = parsed(EXPORT_COMMAND, export, (28, trained), (29, value[37]))
+    assert config.info.name == infer_on and config.save_inference_dir == trained
+    flags = [(line, value[line].split("|")[-1]) for line in (41, 42, 43, 44, 45, 46, 48, 50)]
+    config = parsed(INFER_COMMAND, 40, *flags, (47, trained))
+    assert (config.batch_size, config.benchmark, config.use_gpu) == (4, True, True)
+    assert (config.enable_mkldnn, config.cpu_threads, config.bit) == (bit != 16, 2, bit)
+
+
 ONNX = "test_paddle2onnx.sh"
 ONNX_KEYS = """
 ===========================paddle2onnx_params=========================== model_name python 2onnx
@@ -154,7 +221,7 @@ def test_onnx_is_exported_inferred_compared_and_without_its_packages_skipped(hou
     assert done.returncode == 1 and steps[1] == ["onnx: inference", "failed"]
     done, steps = run_onnx(house, LACKS="paddle2onnx")
     assert done.returncode == 0 and steps == [["onnx: export", "skipped"]]
-    assert done.stdout.startswith("Skipped (no package of requirements-onnx.txt): hashnet_16 - ")
+    assert done.stdout == "onnx: export: skipped (no package of requirements-onnx.txt)\n"
 
 
 CHAIN, PREPARE = "test_train_inference_python.sh", "prepare.sh"
@@ -185,13 +252,18 @@ def test_on_a_cpu_the_chain_runs_and_what_needs_a_gpu_is_skipped(house):
     log, steps = results(house["cwd"])
     inferences = 4 * [["cpu: inference, cpu", "ok"], ["cpu: same answers, cpu", "ok"]]
     assert steps == [
-        *(["cpu: train", "ok"], ["cpu: eval", "ok"], ["cpu: export", "ok"]),
-        *(["cpu: predict, cpu", "ok"], *inferences, ["cpu: inference, gpu", "skipped"]),
+        *(["cpu: train", "ok"], ["cpu: eval", "ok"], ["cpu: MAP", "0.512"]),
+        *(["cpu: export", "ok"], ["cpu: predict, cpu", "ok"], *inferences),
+        ["cpu: inference, gpu", "skipped"],
         *(["gpu 0: train", "skipped"], ["gpu 0,1: train", "skipped"]),
     ]
     said = {"ok": "Run successfully with command - hashnet_16 - ", "skipped": "Skipped (no GPU): "}
-    assert all(line.startswith(said[status]) for line, (_, status) in zip(log, steps))
-    assert done.stdout.splitlines() == log, "the console says the same"
+    runs = [status for _, status in steps if status in said]
+    assert [line.partition(said[status])[0] for line, status in zip(log, runs)] == [""] * len(log)
+    console = done.stdout.splitlines()
+    assert re.fullmatch(r"cpu: train \(about 30 s\) \.\.\. ok, \d+ s", console[1])
+    assert console[-1] == "gpu 0,1: train: skipped (no GPU)" and len(console) == 1 + len(log)
+    assert max(map(len, console)) <= 80
     logs = [re.search(r" - (\S+\.log)!$", line).group(1) for line in log if line.endswith("!")]
     assert len(set(logs)) == len(logs), "each step has a log of its own"
     assert all((house["cwd"] / path).is_file() for path in logs)
@@ -208,7 +280,7 @@ def test_on_two_gpus_several_go_through_the_launcher_and_only_a_third_is_skipped
     done = chain(config, **house, GPUS="2")
     assert done.returncode == 0, done.stderr
     log, steps = results(house["cwd"])
-    assert [step for step, status in steps if status != "ok"] == ["gpu 2: train"]
+    assert [step for step, status in steps if status == "skipped"] == ["gpu 2: train"]
     assert log[-1].endswith("(Paddle can use 2)")
     for label in ("cpu", "gpu 0", "gpu 0,1"):
         for step in ("train", "eval", "export", "inference, cpu", "inference, gpu"):
@@ -235,10 +307,11 @@ def test_on_two_gpus_several_go_through_the_launcher_and_only_a_third_is_skipped
 def test_a_broken_step_fails_the_chain_and_what_needs_it(house, broken, failed, shown):
     wrong = {"BROKEN": broken} if broken else {"OTHER": "--enable-mkldnn False"}
     done = chain(config_of(16), **house, **wrong)
-    assert done.returncode == 1 and shown in done.stdout and "steps failed; see " in done.stdout
+    assert done.returncode == 1 and shown in done.stdout and "steps failed; see\n" in done.stdout
     log, steps = results(house["cwd"])
     assert {step for step, status in steps if status == "failed"} == {f"cpu: {f}" for f in failed}
-    for line, (_, status) in zip(log, steps):
+    statuses = [status for step, status in steps if not step.endswith("MAP")]
+    for line, status in zip(log, statuses):
         if status == "failed":
             assert line.startswith("Run failed with command - hashnet_16 - ")
 
@@ -265,11 +338,14 @@ def test_the_table_shows_each_step_of_each_length_and_a_failure_is_the_status(ho
     done = run_shell("sh", "scripts/tipc.sh", **house, **settings)
     assert done.returncode == 1
     table = done.stdout.split("== lite_train_lite_infer, ")[1].splitlines()
-    assert table[0].endswith("ok, failed, or skipped (no GPU or no package)")
+    assert table[0].endswith(" s (skipped: no GPU or no package)")
     assert table[1].split() == ["step", "16", "bits", "64", "bits"]
     rows = {line[:-18].strip(): line[-18:].split() for line in table[2:]}
     assert rows["cpu: train"] == ["ok", "ok"] and rows["cpu: export"] == ["failed", "ok"]
     assert rows["cpu: inference"] == ["failed", "-"]
+    assert rows["cpu: MAP"] == ["0.512", "0.512"]
+    said = [line for line in done.stdout.splitlines() if not line.startswith("== Using ")]
+    assert max(map(len, said)) <= 80 and said[0] == "== Looking for Python and its packages"
     assert rows["gpu 0,1: train"] == ["skipped", "skipped"]
     assert rows["onnx: same answers"] == ["-", "ok"]
 

@@ -60,7 +60,7 @@ def test_both_forms_of_the_loss_agree():
 
 def test_the_training_step_names_both_settings():
     (ours, default), _ = results_of("train")
-    assert (ours["threads"], default["threads"]) == ("ours", "default")
+    assert (ours["way"], default["way"]) == ("ours", "default")
     assert ours["x default"] == default["step s"] / ours["step s"]
 
 
