@@ -28,7 +28,7 @@ from typing import Any
 from utils.config.parser import Parser
 from utils.datasets.info import RESIZES
 from utils.search import find_images
-from utils.search.index import MODEL, Changes, ImageIndex, copy_index, folder_name, load_encoder
+from utils.search.index import MODEL, Changes, ImageIndex, folder_name, load_encoder
 from utils.search.store import open_store
 from utils.system.errors import UserError, printable, run_command
 from utils.system.logger import log_to_console
@@ -105,10 +105,10 @@ def search(arguments: argparse.Namespace) -> None:
 
 def copy(arguments: argparse.Namespace) -> None:
     """Copies an index to another store, which keeps what it has."""
-    source, target = open_store(arguments.index), open_store(arguments.to)
-    print(f"{arguments.to}: {copy_index(source, target)} copied; {target.count()} images")
-    source.close()
-    target.close()
+    with ImageIndex(open_store(arguments.index)) as index:
+        target = open_store(arguments.to)
+        print(f"{arguments.to}: {index.copy_to(target)} copied; {target.count()} images")
+        target.close()
 
 
 def open_index(arguments: argparse.Namespace) -> ImageIndex:

@@ -16,7 +16,7 @@ from PIL import Image
 from utils.datasets.transforms import build_transform
 from utils.inference.encoder import Encoder
 from utils.search import index as index_module
-from utils.search.index import ImageIndex, copy_index, folder_name
+from utils.search.index import ImageIndex, folder_name
 from utils.search.store import open_store
 from utils.system.errors import UserError
 
@@ -187,12 +187,12 @@ def test_a_copy_has_all_of_it_and_keeps_to_the_network(images, tmp_path):
     with index:
         index.add(images, folder_name)
         target = open_store(str(tmp_path / "copy.db"))
-        assert copy_index(index.store, target) == 10
+        assert index.copy_to(target) == 10
         assert sorted(next(target.scan())) == sorted(next(index.store.scan()))
         target.close()
     other, _ = opened(tmp_path / "other.db", weights="b" * 64)
     with other, pytest.raises(UserError, match=r"copy\.db: is of w\.pdparams"):
-        copy_index(other.store, open_store(str(tmp_path / "copy.db")))
+        other.copy_to(open_store(str(tmp_path / "copy.db")))
 
 
 def test_threads_search_while_one_adds(images, tmp_path):
@@ -253,6 +253,7 @@ def test_the_commands_on_coco_lite(weights_16, tmp_path, repository):
     ("words", "message"),
     [
         ("info none.db", "none.db: no index is there"),
+        ("copy none.db --to other.db", "none.db: no index is there"),
         ("sync none.db folder", "none.db: no index is there"),
         (
             "sync none.db folder --model-dir a --pretrained b",

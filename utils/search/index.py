@@ -97,7 +97,8 @@ class ImageIndex:
             network = {**encoder.provenance(), "bit": model["bit"]}
             _create_or_check(store, {"bit": model["bit"], "network": network, "model": model})
         elif not store.metadata:
-            raise _no_index(store)
+            how = "`add` and `sync` make one, with --model-dir or --pretrained"
+            raise UserError(f"{store.name}: no index is there; {how}")
         self.bit: int = store.metadata["bit"]
         self._lock, self._running = threading.Lock(), contextlib.ExitStack()
         self._is_running = False
@@ -148,6 +149,18 @@ class ImageIndex:
         found = {entry.path: entry.id for entry in self._look_up(absolute) if entry.code}
         folders = [path for path in absolute if path not in found]
         return self._delete({*found.values(), *(entry.id for entry in self._below(folders))})
+
+    def copy_to(self, target: Store) -> int:
+        """Copies all to another store, which keeps what it has; returns how many images.
+
+        The target's index is made where there is none yet, else must be of the same network.
+        """
+        _create_or_check(target, self.store.metadata)
+        count = 0
+        for batch in progress(self.store.scan(), "copying", -(-len(self) // BATCH)):
+            target.upsert(batch)
+            count += len(batch)
+        return count
 
     def search(
         self,
@@ -281,21 +294,6 @@ class ImageIndex:
         return len(ids)
 
 
-def copy_index(source: Store, target: Store) -> int:
-    """Copies an index to another store, which keeps what it has; returns how many images.
-
-    The target's index is made where there is none yet, else must be of the same network.
-    """
-    if not source.metadata:
-        raise _no_index(source)
-    _create_or_check(target, source.metadata)
-    count = 0
-    for batch in progress(source.scan(), "copying", -(-source.count() // BATCH)):
-        target.upsert(batch)
-        count += len(batch)
-    return count
-
-
 def load_encoder(model: dict[str, Any], device: str = "auto") -> Encoder:
     """Loads a network as an index needs it, and Paddle where the network does.
 
@@ -342,13 +340,6 @@ def candidate_ids(path: str) -> tuple[int, ...]:
     """The ids that an image may have, from a hash of its path: the first that no other has."""
     digest = hashlib.blake2b(path.encode("utf-8", "surrogateescape"), digest_size=24).digest()
     return tuple(number >> 11 for number in struct.unpack(">3Q", digest))
-
-
-def _no_index(store: Store) -> UserError:
-    return UserError(
-        f"{store.name}: no index is there; `add` and `sync` make one, with --model-dir or "
-        "--pretrained"
-    )
 
 
 def _create_or_check(store: Store, metadata: dict[str, Any]) -> None:
