@@ -1,4 +1,4 @@
-"""Converts torchvision's AlexNet weights (.pth) to the file a training begins with."""
+"""Converts torchvision's AlexNet weights (.pth) to what a training begins with."""
 
 from __future__ import annotations
 

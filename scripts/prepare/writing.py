@@ -26,11 +26,8 @@ LIST_NAMES = {split: f"{split}.txt" for split in SPLITS}
 class DatasetFolder:
     """A folder that lists will be written to; made before long work, so that it is refused early.
 
-    Args:
-        path: the folder.
-        force: write over lists that are there; without it they are a `UserError`.
-        new_info: with `force`, write over a dataset.yaml too; else one that is there stays.
-        lists: the splits that will have one.
+    With `force`, lists that are there are written over, else they are a `UserError`; with
+    `new_info` so is a dataset.yaml, else one that is there stays.
     """
 
     def __init__(
@@ -50,12 +47,10 @@ class DatasetFolder:
     def write(
         self, info: DatasetInfo, lists: Mapping[str, ImageList], images: Path | None = None
     ) -> None:
-        """Writes the lists, and dataset.yaml unless it stays; says what they amount to.
+        """Writes the lists, all three or the database's alone, and dataset.yaml unless it stays.
 
-        Args:
-            info: what the data set is; its list names do not count.
-            lists: 'train', 'test' and 'database', or the last alone.
-            images: where its images are, if not where `info` says.
+        Says what they amount to. The images are where `images` says, or else `info`, whose names of
+        lists do not count.
         """
         contents = {path: as_text(lists[split]) for split, path in self._lists.items()}
         if images:  # of a card in data/ the path is relative to the repository
