@@ -85,10 +85,15 @@ def file_size_limit(size: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def running(script, *arguments) -> Iterator[subprocess.Popen]:
-    """A command in a group of its own; it and what it has started end with the block."""
+def running(script, *arguments, prefix=()) -> Iterator[subprocess.Popen]:
+    """A command in a group of its own; it and what it has started end with the block.
+
+    The words of `prefix` stand before it, such as `ip netns exec HOST`.
+    """
+    start = _start(script, arguments)
+    start["args"][:0] = prefix
     job = subprocess.Popen(
-        **_start(script, arguments),
+        **start,
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -150,6 +150,7 @@ def _take_step(
     images, labels, index = batch
     loss = criterion(network(images), labels, index)
     loss.backward()
+    distributed.average_gradients(network)
     # Paddle names the optimizer's states at its first step; without the guard those of a second
     # training in one process get other names, and its saved state fits no other.
     with paddle.utils.unique_name.guard():

@@ -43,8 +43,26 @@ def barrier() -> None:
 
 
 def synchronized(network: paddle.nn.Layer) -> paddle.nn.Layer:
-    """A network whose weights are now rank 0's and whose gradients will be means over ranks."""
-    return _paddle().DataParallel(network) if world_size() > 1 else network
+    """A network whose weights are now rank 0's; on GPUs its backward gives means over ranks."""
+    if world_size() == 1:
+        return network
+    if _paddle().device.get_device() != "cpu":
+        return _paddle().DataParallel(network)
+    for value in network.state_dict().values():
+        _paddle().distributed.broadcast(value, 0)
+    return network
+
+
+def average_gradients(network: paddle.nn.Layer) -> None:
+    """Sets a synchronized network's gradients to their means over ranks, where backward has not.
+
+    On a CPU `DataParallel` would abort the process where another rank is lost.
+    """
+    if world_size() == 1 or isinstance(network, _paddle().DataParallel):
+        return
+    for parameter in network.parameters():
+        if parameter.grad is not None:
+            parameter.grad.set_value(total(parameter.grad) / world_size())
 
 
 def average_statistics(network: paddle.nn.Layer) -> None:

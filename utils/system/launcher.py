@@ -27,6 +27,7 @@ from utils.system.errors import (
     EXIT_SIGNAL,
     EXIT_USER_ERROR,
     UserError,
+    first_line,
     raise_signal,
     signals_handled_by,
 )
@@ -67,7 +68,7 @@ def run_on_all_ranks(
             if device == "cpu" or not usable_gpus():  # Paddle for GPUs would ask for NCCL
                 os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"
             _join_world()
-        return function(argument)
+        return _run_launched(function, argument)
     gpus = 0 if device == "cpu" else usable_gpus()
     if gpus and processes > gpus:
         raise UserError(f"--nprocs {processes}: {gpus} GPUs are visible; --device cpu needs none")
@@ -79,6 +80,19 @@ def run_on_all_ranks(
     if "CUDA_VISIBLE_DEVICES" in os.environ:  # Paddle takes no blanks in it
         os.environ["CUDA_VISIBLE_DEVICES"] = os.environ["CUDA_VISIBLE_DEVICES"].replace(" ", "")
     return _spawn(function, argument, ranks, "nccl" if gpus else "gloo")
+
+
+def _run_launched(function: Callable[[Any], int], argument: Any) -> int:
+    try:
+        return function(argument)
+    except RuntimeError as error:
+        source, _, what = first_line(error).partition("] ")
+        if "/gloo/" not in source:
+            raise
+        raise UserError(
+            f"rank {dist.get_rank()} has lost another rank ({what}); --resume goes on from the "
+            "last saved state"
+        ) from error
 
 
 def _spawn(function: Callable[[Any], int], argument: Any, ranks: int, backend: str) -> int:
