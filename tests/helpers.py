@@ -17,7 +17,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from utils.config import (
+    EXPORT_COMMAND,
+    INFER_COMMAND,
+    PREDICT_COMMAND,
+    TRAIN_COMMAND,
+    TRAIN_MULTI_COMMAND,
+)
+
 REPOSITORY = Path(__file__).resolve().parent.parent
+COMMANDS = {
+    "main_single_gpu.py": TRAIN_COMMAND,
+    "main_multi_gpu.py": TRAIN_MULTI_COMMAND,
+    "predict.py": PREDICT_COMMAND,
+    "export_model.py": EXPORT_COMMAND,
+    "deploy/inference_python/infer.py": INFER_COMMAND,
+}
 COCO_LITE = REPOSITORY / "datasets/coco_lite"
 SMALL_IMAGES = ["--crop-size", "96", "--resize-size", "100"]
 SMALL_TRAINING = "tests/small_training.py"

@@ -7,17 +7,10 @@ import re
 import shlex
 
 import pytest
-from helpers import REPOSITORY
+from helpers import COMMANDS, REPOSITORY
 
 from scripts.report import MODEL
-from utils.config import (
-    EXPORT_COMMAND,
-    INFER_COMMAND,
-    PREDICT_COMMAND,
-    TRAIN_COMMAND,
-    TRAIN_MULTI_COMMAND,
-    Config,
-)
+from utils.config import Config
 from utils.config.parser import build_parser
 
 BOTH = ("README.md", "README_cn.md")
@@ -30,13 +23,6 @@ TEXTS = {
         ".github/CONTRIBUTING.md",
     )
     for path in REPOSITORY.glob(pattern)
-}
-COMMANDS = {
-    "main_single_gpu.py": TRAIN_COMMAND,
-    "main_multi_gpu.py": TRAIN_MULTI_COMMAND,
-    "predict.py": PREDICT_COMMAND,
-    "export_model.py": EXPORT_COMMAND,
-    "deploy/inference_python/infer.py": INFER_COMMAND,
 }
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^(#+) (.*)$", re.MULTILINE)
@@ -142,13 +128,8 @@ def test_commands_name_scripts_and_flags_that_are_there(name, tmp_path, monkeypa
 
 @EACH_LANGUAGE
 def test_flags_in_the_text_are_those_of_the_commands(name):
-    options = [
-        "help",
-        "config",
-        *Config.options(),
-        "nnodes",
-        "master",
-    ]  # two are of Paddle's launch
+    of_launch = ("nnodes", "master")  # Paddle's
+    options = ["help", "config", *Config.options(), *of_launch]
     known = {"--" + option.replace("_", "-") for option in options}
     flags = {word for code in CODE.findall(FENCED.sub("", TEXTS[name])) for word in code.split()}
     flags = {word for word in flags if word.startswith("--")}

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 import yaml
+from helpers import COMMANDS
 
 from utils.config import (
     EXPORT_COMMAND,
     INFER_COMMAND,
     PREDICT_COMMAND,
     TRAIN_COMMAND,
-    TRAIN_MULTI_COMMAND,
     Config,
     command_to_resume,
     next_command,
@@ -20,14 +20,6 @@ from utils.config import (
 )
 from utils.system import runtime
 from utils.system.errors import UserError
-
-COMMANDS = {
-    "main_single_gpu.py": TRAIN_COMMAND,
-    "main_multi_gpu.py": TRAIN_MULTI_COMMAND,
-    "predict.py": PREDICT_COMMAND,
-    "export_model.py": EXPORT_COMMAND,
-    "deploy/inference_python/infer.py": INFER_COMMAND,
-}
 
 
 def train(*arguments):
