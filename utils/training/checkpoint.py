@@ -118,27 +118,27 @@ class CheckpointSaver:
         banks = [_arrays(self._criterion.state_dict())]
         if self._own_banks:
             banks = distributed.gather_objects(banks[0])
-        if distributed.is_main_process():
-            network, optimizer = self._states()
-            parts = {"network": _arrays(network), "optimizer": _arrays(optimizer)}
-            for rank, bank in enumerate(banks):
-                parts[f"bank_{rank}"] = bank
-            record = {"progress": asdict(progress), "settings": self._settings}
-            if aside := self._make_way(self._paths.last):
-                again = shlex.join(["python", sys.argv[0], "--resume", str(aside)])
-                _log.warning(
-                    f"State of an earlier training: now {aside}; to go on with it: {again}"
-                )
-            self._tell_of(self._paths.last)
-            write_training_state(self._paths.last, parts, record)
+        network, optimizer = self._states()
+        parts = {"network": _arrays(network), "optimizer": _arrays(optimizer)}
+        for rank, bank in enumerate(banks):
+            parts[f"bank_{rank}"] = bank
+        record = {"progress": asdict(progress), "settings": self._settings}
+        distributed.compute_on_main_process(self._write_last, parts, record)
         self.newest = progress
+
+    def _write_last(self, parts: dict[str, dict], record: dict[str, Any]) -> None:
+        if aside := self._make_way(self._paths.last):
+            again = shlex.join(["python", sys.argv[0], "--resume", str(aside)])
+            _log.warning(f"State of an earlier training: now {aside}; to go on with it: {again}")
+        self._tell_of(self._paths.last)
+        write_training_state(self._paths.last, parts, record)
 
     def save_best(self, progress: Progress) -> None:
         """Writes `weights_{bit}.pdparams`, `.pdopt` and the record of what they are."""
-        if not distributed.is_main_process():
-            return
+        distributed.compute_on_main_process(self._write_best, progress, *self._states())
+
+    def _write_best(self, progress: Progress, network: dict, optimizer: dict) -> None:
         paths = self._paths
-        network, optimizer = self._states()
         if aside := self._make_way(paths.weights, paths.weights_record):
             _log.info(f"Weights of an earlier training: now {aside}")
         self._tell_of(paths.weights, paths.optimizer)

@@ -203,7 +203,8 @@ def evaluate(config: Config) -> int:
     )
     if config.continuous:
         training.update(_score_values(trained, training["epoch"], coded_queries, coded_database))
-    if distributed.is_main_process():  # the rest is files
+
+    def write() -> None:
         made_from = record_of(encoder, database, keys, coded_database.left_out)
         save_codes(config.paths.database_codes, coded_database.codes, made_from, config.bit)
         _log.info(f"Database codes: {config.paths.database_codes}")
@@ -220,6 +221,8 @@ def evaluate(config: Config) -> int:
         }
         seconds = {"encoding": encoded - begin, "metrics": time.perf_counter() - encoded}
         _write_metrics(config, metrics, training, protocol, left_out, seconds)
+
+    distributed.compute_on_main_process(write)
     _log.info(
         f"EVAL-{trained.variant}, bit:{config.bit}, dataset:{config.info.name}, "
         f"MAP:{metrics.map:.3f}"

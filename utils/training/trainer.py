@@ -195,8 +195,7 @@ class Trainer:
             _log.info(
                 f"Chance {chance:.3f}, before training {before:.3f}, best {best.best_map:.3f}"
             )
-        if distributed.is_main_process():
-            self._draw(chance)
+        distributed.compute_on_main_process(self._draw, chance)
         evaluation = next_command(config, "main_single_gpu.py", TRAIN_COMMAND, "--eval")
         _log.info(f"Next, evaluate: {evaluation}")
 
