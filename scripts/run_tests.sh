@@ -14,6 +14,5 @@ echo "== Tests"
 if [ -z "${HASHNET_TEST_DATA:-}" ]; then
     echo "HASHNET_TEST_DATA is not set: tests on real data will be skipped"
 fi
-# A file of tests at a time on each core, and one thread for each: most tests run commands.
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+# A file of tests at a time on each core, with one thread for each: most tests run commands.
 "$PYTHON" -m pytest --numprocesses auto --dist loadfile "$@"

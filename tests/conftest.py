@@ -15,6 +15,7 @@ from small_training import draw_data_set, draw_weights, train_small
 
 from utils.system.runtime import setup_paddle
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests share the cores, and compare bits
 setup_paddle()  # as the commands do, before any test imports Paddle
 # Where the tests run in the background of a shell, Ctrl-C would be ignored by all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
