@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import sys
+import time
 from collections import namedtuple
 
 import numpy as np
@@ -22,11 +23,14 @@ from helpers import (
     running,
     succeed,
 )
+from small_network import SmallHashNet
 from small_training import arguments_of, draw_weights, train_small
 
-from utils.system import files
+from utils.loss import HashNetLoss
+from utils.system import distributed, files
 from utils.system.errors import UserError
-from utils.training.checkpoint import CheckpointSaver
+from utils.training import checkpoint
+from utils.training.checkpoint import CheckpointSaver, Progress
 
 
 def sha256(path):
@@ -136,3 +140,23 @@ def test_of_two_trainings_in_one_folder_the_second_ends_with_a_line(small_data, 
     assert list(tmp_path.glob("*.lock")), "it was killed"
     assert train_small(small_data, tmp_path) == 0, "the lock ends with its process"
     assert not list(tmp_path.glob("*.lock"))
+
+
+@pytest.mark.parametrize("written", ["last", "best"])
+def test_other_ranks_hear_from_rank_0_as_long_as_it_writes(tmp_path, monkeypatch, written):
+    told = []
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(
+        distributed, "gather_objects", lambda value: [told.append(value) or value, None]
+    )
+    slowly = lambda *_: time.sleep(0.2)  # noqa: E731
+    monkeypatch.setattr(checkpoint, "write_training_state", slowly)
+    monkeypatch.setattr(checkpoint, "write_text", slowly)
+    network = SmallHashNet(8)
+    optimizer = paddle.optimizer.Momentum(parameters=network.parameters())
+    settings = {"sampling": "shard", "resume": None}
+    paths = files.OutputPaths(tmp_path, 8)
+    saver = CheckpointSaver(paths, settings, network, optimizer, HashNetLoss(8, 4))
+    {"last": saver.save_last, "best": saver.save_best}[written](Progress(1, 0.5, 1))
+    assert told.count(False) > 2 and told[-2:] == [True, None]
