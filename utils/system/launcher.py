@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
+import logging
 import multiprocessing
 import os
 import signal
@@ -31,6 +32,7 @@ from utils.system.errors import (
     raise_signal,
     signals_handled_by,
 )
+from utils.system.logger import log_to_console
 from utils.system.runtime import has_launcher, keep_sigterm, share_cores, usable_gpus
 
 SETTLE_SECONDS = 1.0
@@ -44,6 +46,7 @@ _LEFT_OVER = (
 )
 """What Paddle and we would obey, whoever has set it, where ranks are started here."""
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
+_log = logging.getLogger(__name__)
 
 
 def run_on_all_ranks(
@@ -109,6 +112,8 @@ def _spawn(function: Callable[[Any], int], argument: Any, ranks: int, backend: s
 
     with warnings.catch_warnings(), signals_handled_by(pass_on):
         warnings.simplefilter("ignore")  # Paddle's: that it will compute on the CPU
+        log_to_console(json=False)
+        _log.info(f"Starting {ranks} processes...")
         arguments = (function, argument, failures)
         share_cores(ranks)
         with _ctrl_c_blocked_in_children():
