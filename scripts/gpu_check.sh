@@ -78,7 +78,7 @@ result=failed
 if part quickstart "minutes on a CPU" sh scripts/quickstart.sh; then
     result=$(grep '^Chance .*, before' "$OUT/quickstart.txt")
 fi
-row "\`scripts/quickstart.sh\`: MAP" "$result"
+row "\`quickstart.sh\`: MAP" "$result"
 
 for name in encode train; do
     eval "flags=\$$name"

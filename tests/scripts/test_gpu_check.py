@@ -46,7 +46,7 @@ def test_on_a_cpu_it_runs_says_what_it_leaves_out_and_ends_with_a_table(tmp_path
     ]
     assert table["device"] == "cpu" and table["libraries"].startswith("Paddle ")
     assert table["GPU: proof, tests, --amp"] == "left out, no GPU"
-    found = table["`scripts/quickstart.sh`: MAP"]
+    found = table["`quickstart.sh`: MAP"]
     assert re.fullmatch(r"Chance 0\.205, before training 0\.\d+, best 0\.\d+", found)
     for name in ("encode`: ours fp32", "encode`: plain", "train`: ours", "train`: default"):
         assert float(table[f"`benchmark.py {name}"].removesuffix(" img/s")) > 0
@@ -66,7 +66,7 @@ def test_where_gpus_answer_all_is_tried_and_a_failure_is_told(tmp_path):
         "libraries": "Paddle 3",
         "`scripts/check_gpu.py`": "failed",
         "`pytest tests/test_gpu.py`": "5 passed in 1.00s",
-        "`scripts/quickstart.sh`: MAP": "failed",
+        "`quickstart.sh`: MAP": "failed",
         "`benchmark.py encode`: ours fp32": "123.4 img/s",
         "`benchmark.py train`": "failed",
     }
