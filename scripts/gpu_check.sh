@@ -85,7 +85,7 @@ for name in encode train; do
     if part "$name" "minutes on a CPU" "$PYTHON" scripts/benchmark.py "$name" $flags; then
         tail -n 1 "$OUT/$name.txt" | "$PYTHON" -c 'import json, sys
 for row in json.load(sys.stdin)["results"]:
-    print("| `benchmark.py {}`: {way} | {img/s:.4g} img/s |".format(sys.argv[1], **row))
+    print("| `benchmark.py {}`: {way} | {img/s:.1f} img/s |".format(sys.argv[1], **row))
 ' "$name" >>"$OUT/table.md"
     else
         row "\`benchmark.py $name\`" failed

@@ -159,9 +159,10 @@ def _verdict(settings: dict[str, Any], bit: int, dataset: str) -> str:
     sizes = {"batch_size": Config.batch_size, "ranks": 1}
     _check({**sizes, **settings}, dict.fromkeys(sizes, int))  # they are multiplied
     known = {name: settings[name] for name in Config().settings() if name in settings}
-    begun = {"bit": bit, "resume": None}  # a resumed run's settings still tell what it began with
-    config = replace(Config(), **{**known, **begun})
-    return compare_with_published(config, dataset, settings.get("ranks", 1))
+    config = replace(Config(), **{**known, "bit": bit, "resume": None})
+    verdict = compare_with_published(config, dataset, settings.get("ranks", 1))
+    resumed = "; resumed, so --pretrained is not known" if settings.get("resume") else ""
+    return verdict + resumed
 
 
 def _card(dataset: str | None) -> DatasetInfo | None:

@@ -105,7 +105,7 @@ def train_one_epoch(
             pace = steps * len(batch[-1]) * distributed.world_size() / (now - logged)
             _log.info(
                 f"{title}, Step[{step:04d}/{len(batches):04d}], Loss: {value:.4f}, "
-                f"{pace:.4g} img/s, reader {(reader_seconds - reader_logged) / (now - logged):.0%}"
+                f"{pace:.1f} img/s, reader {(reader_seconds - reader_logged) / (now - logged):.0%}"
             )
             logged, reader_logged, steps_logged = now, reader_seconds, len(losses)
         waiting = time.perf_counter()

@@ -42,7 +42,8 @@ from PIL import Image, ImageOps
 from deploy.search.index import add_network, open_index
 from utils.config.parser import Parser
 from utils.datasets.images import open_image
-from utils.search.index import ImageIndex
+from utils.search.index import ImageIndex, NoSuchImage
+from utils.search.store import Entry
 from utils.system.errors import Terminated, UserError, first_line, run_command
 
 KINDS = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
@@ -74,11 +75,11 @@ class Refusal(Exception):
 
 
 @contextlib.contextmanager
-def refused_with(status: int) -> Iterator[None]:
-    """Gives what is wrong inside the block a status."""
+def refused_with(status: int, kind: type[UserError] = UserError) -> Iterator[None]:
+    """Gives what is wrong inside the block, of that kind, a status."""
     try:
         yield
-    except UserError as error:
+    except kind as error:
         raise Refusal(status, str(error)) from error
 
 
@@ -111,10 +112,14 @@ class Server(ThreadingHTTPServer):
         """The packed code, uint8 [bytes], of an image file's content, or of an image."""
         return self._encoder.submit(self.index.encode, [image]).result()[0]
 
-    def thumbnail(self, number: int) -> bytes:
-        """The image of an id as a small JPEG file."""
-        entry = self.index.entry(number)
-        with self._drawing:
+    def entry(self, number: int) -> Entry:
+        """The image of an id."""
+        with refused_with(404, NoSuchImage):
+            return self.index.entry(number)
+
+    def thumbnail(self, entry: Entry) -> bytes:
+        """An image of the index as a small JPEG file."""
+        with self._drawing, refused_with(404):  # such as a file that is gone
             return draw_thumbnail(entry.path, entry.key)
 
     def process_request(self, *request: Any) -> None:
@@ -211,8 +216,7 @@ class Handler(BaseHTTPRequestHandler):
             limits = {"max_k": LIMITS["k"][1], "max_bytes": MAX_BODY}
             self._send({**self.server.index.info(), **limits})
         elif thumbnail:
-            with refused_with(404):
-                content = self.server.thumbnail(int(thumbnail[1]))
+            content = self.server.thumbnail(self.server.entry(int(thumbnail[1])))
             self._send(content, "image/jpeg", cache="private, max-age=600")
         elif path in FILES:
             self._send(*FILES[path])
@@ -231,8 +235,7 @@ class Handler(BaseHTTPRequestHandler):
         elif id is None:
             raise Refusal(400, "id: missing; for an image, POST it")
         else:
-            with refused_with(404):
-                query = np.frombuffer(self.server.index.entry(id).code, np.uint8)
+            query = np.frombuffer(self.server.entry(id).code, np.uint8)
         where = "label = '{}'".format(label.replace("'", "''")) if label else None
         hits = self.server.index.search(query, k, where, max_distance)
         self._send({"results": [{**hit._asdict(), "id": str(hit.id)} for hit in hits]})

@@ -184,6 +184,10 @@ def test_what_differs_from_the_defaults_and_the_data_set_s_is_told_and_goes_on_t
     assert train("--dataset", "cifar10", "--num-class", 10, "--topK", -1).changed() == {
         "dataset": "cifar10"
     }
+    other = train("--dataset", "cifar10", "--topK", 5000, "--on-bad-image", "skip")
+    assert other.changed() == {"dataset": "cifar10", "topK": 5000, "on_bad_image": "skip"}
+    told = next_command(other, "a.py", TRAIN_COMMAND)
+    assert told == "python a.py --bit 16 --dataset cifar10 --on-bad-image skip --topK 5000"
     shared = "python a.py --bit 16 --dataset coco_lite --data-path 'my data'"
     assert (
         next_command(config, "a.py", TRAIN_COMMAND, "--eval") == f"{shared} --exclude-self --eval"

@@ -33,11 +33,17 @@ def terminal(monkeypatch):
         ("   1         7  + a/b.jpg", "   1         7  + a/b.jpg"),
         (f"{'word ' * 9}end", f"{'word ' * 7}word\n    word end"),
         (f"Metrics: {'a-folder/' * 5}m.json", f"Metrics:\n    {'a-folder/' * 5}m.json"),
+        # Commands can be pasted.
+        (
+            f"Next: python a.py {'--flag ' * 4}b",
+            f"Next: python a.py {'--flag ' * 2}\\\n{' ' * 4}--flag --flag b",
+        ),
+        (f"Next: python a.py '{'my data ' * 4}'", f"Next: python a.py '{'my data ' * 4}'"),
     ],
 )
 def test_a_terminal_shows_lines_broken_between_words_and_never_in_a_path(terminal, line, shown):
     assert shown_on(terminal, line) == shown
-    assert shown_on(io.StringIO(), line) == line
+    assert shown_on(io.StringIO(), line) == shown_on(None, line) == line
 
 
 def test_a_terminal_shows_the_time_and_the_file_the_date_too(terminal, tmp_path):

@@ -339,10 +339,10 @@ class Config:
 
     def changed(self, command: str = TRAIN_MULTI) -> dict[str, Any]:
         """The settings of one command that are neither the defaults nor the data set's."""
-        usual = {"backbone": DEFAULT_BACKBONE, **self.info.settings()}
+        usual = {**self.info.settings(), "backbone": DEFAULT_BACKBONE}
         others = {}
         for name, value in self.settings(command).items():
-            if value not in (getattr(Config, name), usual.get(name)):
+            if value is not None and value != usual.get(name, getattr(Config, name)):
                 others[name] = value
         return others
 

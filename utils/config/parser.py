@@ -16,7 +16,7 @@ from typing import Any
 from models import DEFAULT_BACKBONE
 from utils.codes import check_bit
 from utils.config.options import EXPORT, INFER, PREDICT, TRAIN, TRAIN_MULTI, Config, Option
-from utils.datasets.info import read_dataset_info, read_yaml_mapping
+from utils.datasets.info import in_repository, read_dataset_info, read_yaml_mapping
 from utils.system.errors import UserError, short_repr
 from utils.system.files import OutputPaths
 from utils.system.state_files import TRAINING, find_state, read_record
@@ -35,7 +35,8 @@ OF_THIS_RUN = (
 """Settings that `--resume` does not take from the saved training."""
 _ALSO_OF_THE_NEXT_STEP = (
     *("dataset", "data_path", "list_path", "allow_outside", "num_class", "topK", "exclude_self"),
-    *("crop_size", "resize_size", "fast_decode", "cache_dir", "precision", "device", "output_dir"),
+    *("crop_size", "resize_size", "fast_decode", "cache_dir", "on_bad_image", "precision", "tf32"),
+    *("device", "output_dir"),
 )
 """Settings that training, evaluation, search and export of the same weights share."""
 _OF_THE_DATA_SET = ("data_path", "list_path", "num_class", "topK")
@@ -288,7 +289,7 @@ def command_to_resume(state: str | None, arguments: Sequence[str] | None = None)
 
 def next_command(config: Config, script: str, command: Command, *rest: str) -> str:
     """The command line of the step that follows this one, with the settings that both have."""
-    words = ["python", script, "--bit", str(config.bit)]
+    words = ["python", str(in_repository(script)), "--bit", str(config.bit)]
     for name, value in config.changed(command.name).items():
         if name in _ALSO_OF_THE_NEXT_STEP:
             words += [_flag(name)] if value is True else [_flag(name), str(value)]

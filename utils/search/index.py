@@ -48,6 +48,10 @@ Labels = Union[str, Sequence[str], Callable[[str], Union[str, Sequence[str]]]]
 """The labels of all images, or what tells those of an image's path."""
 
 
+class NoSuchImage(UserError):
+    """An id that no image of the index has."""
+
+
 class Hit(NamedTuple):
     """An image that a search has found."""
 
@@ -197,7 +201,7 @@ class ImageIndex:
         """The image of an id."""
         entry = self.store.get([number]).get(number)
         if entry is None:
-            raise UserError(f"{number}: no image of the index has this id")
+            raise NoSuchImage(f"{number}: no image of the index has this id")
         return entry
 
     def encode(self, images: Sequence[PathLike | bytes | Image.Image]) -> np.ndarray:

@@ -59,13 +59,24 @@ def one_line(text: str) -> str:
     return shown if len(shown) <= MAX_LINE else f"{shown[: MAX_LINE - 1]}…"
 
 
-def shown_on(stream: TextIO, line: str) -> str:
-    """A line as a stream shows it: on a terminal that is narrower, broken between words."""
-    if not stream.isatty():
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether people look at a stream; one that was closed is none."""
+    return stream is not None and stream.isatty()
+
+
+def shown_on(stream: TextIO | None, line: str) -> str:
+    """A line as a stream shows it: on a terminal that is narrower, broken between words.
+
+    A command can still be pasted: its lines end with a backslash, and quotes are not broken.
+    """
+    is_command = "python " in line
+    if not is_terminal(stream) or (is_command and "'" in line):
         return line
-    columns = shutil.get_terminal_size().columns
+    end = " \\" if is_command else ""
+    columns = shutil.get_terminal_size().columns - len(end)
     wrapping = {"break_long_words": False, "break_on_hyphens": False}
-    return "\n".join(textwrap.wrap(line, columns, subsequent_indent="    ", **wrapping)) or line
+    lines = textwrap.wrap(line, columns, subsequent_indent="    ", **wrapping)
+    return f"{end}\n".join(lines) or line
 
 
 def short_repr(value: Any) -> str:

@@ -119,9 +119,9 @@ class CheckpointSaver:
         if self._own_banks:
             banks = distributed.gather_objects(banks[0])
         network, optimizer = self._states()
-        parts = {"network": _arrays(network), "optimizer": _arrays(optimizer)}
-        for rank, bank in enumerate(banks):
-            parts[f"bank_{rank}"] = bank
+        parts = {f"bank_{rank}": bank for rank, bank in enumerate(banks)}
+        if distributed.is_main_process():
+            parts.update(network=_arrays(network), optimizer=_arrays(optimizer))
         record = {"progress": asdict(progress), "settings": self._settings}
         distributed.compute_on_main_process(self._write_last, parts, record)
         self.newest = progress

@@ -232,7 +232,6 @@ def evaluate(config: Config) -> int:
     export = next_command(config, "export_model.py", EXPORT_COMMAND, *shown)
     _log.info(f"Next, search: {search}")
     _log.info(f"or export: {export}")
-    distributed.barrier()  # no rank leaves while rank 0 writes
     return 0
 
 

@@ -66,7 +66,7 @@ def _train(config: Config) -> int:
     if config.amp:
         check_mixed_precision()
     status = Trainer(config, own_seed).run()
-    distributed.barrier()  # keep all ranks alive until rank 0 has finished writing
+    distributed.barrier()  # no rank leaves while another is at work
     return status
 
 
