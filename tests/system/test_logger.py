@@ -36,7 +36,7 @@ def terminal(monkeypatch):
         # Commands can be pasted.
         (
             f"Next: python a.py {'--flag ' * 4}b",
-            f"Next: python a.py {'--flag ' * 2}\\\n{' ' * 4}--flag --flag b",
+            f"Next: python a.py {'--flag ' * 3}\\\n    --flag b",
         ),
         (f"Next: python a.py '{'my data ' * 4}'", f"Next: python a.py '{'my data ' * 4}'"),
     ],
