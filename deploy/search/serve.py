@@ -183,8 +183,10 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(address.path, dict(parse_qsl(address.query, max_num_fields=8)))
         except Refusal as error:
             self.send_error(*error.args)
-        except (UserError, ValueError) as error:
+        except ValueError as error:
             self.send_error(400, first_line(error))
+        except UserError as error:  # nothing that was asked is wrong, but the index or the network
+            self.send_error(503, str(error))
         # Whoever still sends would miss the answer if the connection ended now.
         while self._unread and (part := self.rfile.read1(min(self._unread, 1 << 16))):
             self._unread -= len(part)

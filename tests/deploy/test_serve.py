@@ -20,7 +20,7 @@ from served_index import HTML_LABEL, HTML_NAME, make_index, open_index, serving
 
 from deploy.search import serve
 from utils.search.index import ImageIndex, load_encoder
-from utils.search.store import open_store
+from utils.search.store import SqliteStore, open_store
 from utils.system.errors import UserError
 
 TOKEN = "a_token-of_24-characters"
@@ -105,6 +105,16 @@ def test_what_is_added_meanwhile_is_found(address, index, folder):
     assert ask(address, f"/thumbnail/{hit['id']}")[0] == 404
     index.remove(new)
     assert ask(address, f"/api/search?id={hit['id']}")[0] == 404
+
+
+def test_an_index_that_cannot_be_read_is_no_missing_image(address, monkeypatch):
+    def fails(*_):
+        raise UserError("images.db: disk I/O error")
+
+    monkeypatch.setattr(SqliteStore, "get", fails)
+    for path in ("/api/search?id=1", "/thumbnail/1"):
+        status, _, content = ask(address, path)
+        assert (status, content["error"]) == (503, "images.db: disk I/O error")
 
 
 def test_html_in_names_and_labels_stays_text(address, folder):
