@@ -5,10 +5,20 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
-from helpers import COCO_LITE, SMALL_IMAGES, epochs_of, fail, log_of, run_script, shorten_lists
+from helpers import (
+    COCO_LITE,
+    SMALL_IMAGES,
+    epochs_of,
+    fail,
+    log_of,
+    run_script,
+    run_shell,
+    shorten_lists,
+)
 from small_training import train_small
 
 from utils.system.errors import run_command
@@ -107,6 +117,17 @@ def test_a_training_whose_loss_climbs_says_so(data):
 
 
 # The commands themselves.
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_standard_stream_that_was_closed_changes_nothing_else(tmp_path, closed):
+    report = tmp_path / "report.json"
+    words = [sys.executable, "scripts/check_data.py", "--labels-only", "--report", report]
+    for data_set, status in (("coco_lite", 0), ("nope", 2)):
+        done = run_shell("sh", "-c", f'exec "$0" "$@" {closed}', *words, "--dataset", data_set)
+        assert done.returncode == status
+        assert ("error: " in done.stderr) == (status == 2 and "2>" not in closed)
+    assert json.loads(report.read_text(encoding="utf-8"))["ok"]
 
 
 def test_a_training_without_imagenet_weights_names_three_ways_out(tmp_path):

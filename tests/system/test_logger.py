@@ -43,7 +43,7 @@ def terminal(monkeypatch):
 )
 def test_a_terminal_shows_lines_broken_between_words_and_never_in_a_path(terminal, line, shown):
     assert shown_on(terminal, line) == shown
-    assert shown_on(io.StringIO(), line) == shown_on(None, line) == line
+    assert shown_on(io.StringIO(), line) == line
 
 
 def test_a_terminal_shows_the_time_and_the_file_the_date_too(terminal, tmp_path):

@@ -12,6 +12,7 @@ import sys
 import textwrap
 import zlib  # noqa: F401  (before Paddle, in each rank: 2.6.2 brings a copy that breaks a later one)
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from utils.system import INTERRUPTED, end_interrupted
@@ -59,18 +60,13 @@ def one_line(text: str) -> str:
     return shown if len(shown) <= MAX_LINE else f"{shown[: MAX_LINE - 1]}…"
 
 
-def is_terminal(stream: TextIO | None) -> bool:
-    """Whether people look at a stream; one that was closed is none."""
-    return stream is not None and stream.isatty()
-
-
-def shown_on(stream: TextIO | None, line: str) -> str:
+def shown_on(stream: TextIO, line: str) -> str:
     """A line as a stream shows it: on a terminal that is narrower, broken between words.
 
     A command can still be pasted: its lines end with a backslash, and quotes are not broken.
     """
     is_command = "python " in line
-    if not is_terminal(stream) or (is_command and "'" in line):
+    if not stream.isatty() or (is_command and "'" in line):
         return line
     end = " \\" if is_command else ""
     columns = shutil.get_terminal_size().columns - len(end)
@@ -133,6 +129,9 @@ def run_command(command: Callable[[], int | None]) -> int:
         came.append(number)
         raise_signal(number)
 
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # it was closed, and the next file to be opened would be it
+            setattr(sys, name, Path(os.devnull).open(mode))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a console need not know every character
             stream.reconfigure(errors="backslashreplace")

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from utils.system import distributed
-from utils.system.errors import UserError, is_terminal, printable, reason, shown_on
+from utils.system.errors import UserError, printable, reason, shown_on
 from utils.system.files import atomic_write
 
 _PACKAGES = ("utils", "models")
@@ -34,14 +34,13 @@ class _OneLine(logging.Formatter):
 class _Console(logging.Handler):
     """Writes above a progress bar instead of through it, and at once where output is piped."""
 
-    def __init__(self, stream: TextIO | None):
+    def __init__(self, stream: TextIO):
         super().__init__()
         self.stream = stream
 
     def emit(self, record: logging.LogRecord) -> None:
-        if self.stream is not None:  # else it was closed
-            tqdm.write(shown_on(self.stream, self.format(record)), file=self.stream)
-            self.stream.flush()
+        tqdm.write(shown_on(self.stream, self.format(record)), file=self.stream)
+        self.stream.flush()
 
 
 class _LogFile(logging.FileHandler):
@@ -87,7 +86,7 @@ def _log_file(path: Path) -> logging.Handler:
 
 def _use(handlers: list[logging.Handler], line: str) -> None:
     for handler in handlers:
-        on_terminal = isinstance(handler, _Console) and is_terminal(handler.stream)
+        on_terminal = isinstance(handler, _Console) and handler.stream.isatty()
         handler.setFormatter(_OneLine(line, "%H:%M:%S" if on_terminal else "%Y-%m-%d %H:%M:%S"))
     for package in _PACKAGES:
         logger = logging.getLogger(package)
