@@ -12,7 +12,6 @@ import sys
 import textwrap
 import zlib  # noqa: F401  (before Paddle, in each rank: 2.6.2 brings a copy that breaks a later one)
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from utils.system import INTERRUPTED, end_interrupted
@@ -131,7 +130,7 @@ def run_command(command: Callable[[], int | None]) -> int:
 
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # it was closed, and the next file to be opened would be it
-            setattr(sys, name, Path(os.devnull).open(mode))
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a console need not know every character
             stream.reconfigure(errors="backslashreplace")
