@@ -30,7 +30,7 @@ from utils.datasets.info import RESIZES
 from utils.search import find_images
 from utils.search.index import MODEL, Changes, ImageIndex, folder_name, load_encoder
 from utils.search.store import open_store
-from utils.system.errors import UserError, printable, run_command
+from utils.system.errors import UserError, printable, run_command, shown_on
 from utils.system.logger import log_to_console
 
 SHOWN = 20
@@ -96,11 +96,20 @@ def search(arguments: argparse.Namespace) -> None:
         print(json.dumps({"queries": found}, indent=2))
         return
     for query, hits in answers.items():
+        above = os.path.join(_common_folder([hit.path for hit in hits]), "")
         print(printable(f"Query: {query}"))
-        print("rank  distance                id  image")
+        header = "rank  distance                id  image" + f" below {above}" * bool(above)
+        print(shown_on(sys.stdout, printable(header)))
         for rank, hit in enumerate(hits, 1):
-            row = f"{rank:4d}  {hit.distance:8d}  {hit.id:16d}  {hit.path}"
+            row = f"{rank:4d}  {hit.distance:8d}  {hit.id:16d}  {hit.path.removeprefix(above)}"
             print(printable(f"{row}  {', '.join(hit.labels)}".rstrip()))
+
+
+def _common_folder(paths: list[str]) -> str:
+    try:
+        return os.path.commonpath(list(map(os.path.dirname, paths)))
+    except ValueError:  # no path, or several drives
+        return ""
 
 
 def copy(arguments: argparse.Namespace) -> None:
