@@ -239,7 +239,7 @@ def test_the_commands_on_coco_lite(weights_16, tmp_path, repository):
     assert json.loads(again.stdout)["queries"][0]["results"] == answer["results"]
     table = succeed(COMMAND, "search", db, "--id", first["id"], environment=without_paddle)
     folder, name = os.path.split(first["path"])
-    query, header, *rows = table.splitlines()
+    _, header, *rows = table.splitlines()
     assert header.endswith(f"  image below {folder}/") and len(rows) == 10
     assert rows[0].split() == ["1", "0", str(first["id"]), name, "val2014"]
     copied = succeed(COMMAND, "copy", db, "--to", tmp_path / "copy.db", environment=without_paddle)
