@@ -90,16 +90,6 @@ def forward(paths: list[str], bit: int, precision: str) -> tuple[float, None]:
         return (time.perf_counter() - begin) / (len(batches) * BATCH), None
 
 
-def decode(paths: list[str]) -> tuple[float, None]:
-    """Processor seconds an image to decode, resize and crop them one after the other."""
-    transform = build_transform("short_side", 256, SIDE)
-    begin = time.process_time()
-    for path in paths:
-        with Image.open(path) as image:
-            transform(image if image.mode == "RGB" else image.convert("RGB"))
-    return (time.process_time() - begin) / len(paths), None
-
-
 class _Files(paddle.io.Dataset):
     def __init__(self, paths: list[str]):
         super().__init__()
