@@ -37,7 +37,7 @@ from typing import BinaryIO
 import numpy as np
 
 from scripts.tables import markdown_table
-from utils.codes import check_bit, check_codes, pack_codes, packed_bytes
+from utils.codes import check_bit, check_codes, pack_codes
 from utils.config.parser import Parser
 from utils.metrics import evaluate_retrieval
 from utils.metrics.bootstrap import paired_bootstrap
@@ -140,12 +140,7 @@ def read_codes(text: str, bits01: bool, packed: bool, bit: int | None) -> tuple[
     """Reads codes, packed as `pack_codes` does, and their length; else raises a `UserError`."""
     array = read_array(text)
     if packed:
-        room = check_codes(array, text)
-        bit = bit or room
-        beyond = np.unpackbits(array[:, -1:], axis=1)[:, (bit - 1) % 8 + 1 :]
-        if packed_bytes(bit) * 8 != room or beyond.any():
-            raise UserError(f"{text}: no packed codes of {bit} bits, but of up to {room}")
-        return array, bit
+        return array, check_codes(array, text, bit)
     if array.ndim != 2 or bit not in (None, array.shape[1]):
         raise UserError(f"{text}: shape {array.shape}; expected codes [n, {bit or 'bit'}]")
     bit = array.shape[1]

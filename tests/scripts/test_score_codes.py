@@ -163,6 +163,8 @@ def wrong_mixes():
     yield packed, labels, [], "uint8 has no signs: packed codes need --packed"
     yield signs, labels, ["--packed"], "expected packed codes"
     yield packed, labels, ["--packed", "--bit", 11], "no packed codes of 11 bits, but of up to 16"
+    yield packed, labels, ["--packed", "--bit", 0], "no packed codes of 0 bits, but of up to 16"
+    yield [np.ones((15, 65), np.uint8)] * 2, labels, ["--packed"], r"query_codes\.npy: 520-bit"
     yield packed, labels, ["--packed", "--bit", 17], "no packed codes of 17 bits, but of up to 16"
     yield signs, labels, ["--bit", 16], r"shape \(15, 12\); expected codes \[n, 16\]"
     yield wide, labels, [], "513-bit codes: the code length must be from 1 to 512"
