@@ -116,7 +116,11 @@ def _read_mat(file: BinaryIO, path: str, name: str) -> np.ndarray:
         from scipy.io import loadmat, whosmat
     except ModuleNotFoundError as error:
         raise UserError(f"{path}: .mat files need scipy: pip install scipy") from error
-    name = _choose(name, {key: 8 * math.prod(shape) for key, shape, _ in whosmat(file)}, path)
+    try:
+        sizes = {key: 8 * math.prod(shape) for key, shape, _ in whosmat(file)}
+    except NotImplementedError as error:  # HDF5
+        raise UserError(f"{path}: MATLAB's format 7.3, which is not read: save with -v7") from error
+    name = _choose(name, sizes, path)
     file.seek(0)
     array = loadmat(file, variable_names=[name])[name]
     return array.toarray() if hasattr(array, "toarray") else array
@@ -168,7 +172,8 @@ def read_labels(paths: Iterable[str], classes: bool) -> list[np.ndarray]:
         if classes and array.size != len(array):
             raise UserError(f"{text}: {array.shape[1]} columns; with --classes expected one")
         if classes:
-            _refuse((array < 0) | (array != np.floor(array)), array, text, "class numbers from 0")
+            wrong = (array < 0) | (array != np.floor(array)) | np.isinf(array)
+            _refuse(wrong, array, text, "class numbers from 0")
         both.append(array)
     if not classes:
         return both

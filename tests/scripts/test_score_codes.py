@@ -134,6 +134,14 @@ def test_matlab_s_files_are_read(score, tmp_path):
             score_codes.read_array(f"{path}:{name}" if name else str(path))
 
 
+def test_matlab_s_format_7_3_is_told(tmp_path):
+    pytest.importorskip("scipy.io", reason="scipy is not installed")
+    header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\0\2IM"
+    (tmp_path / "a.mat").write_bytes(header.ljust(512, b"\0") + b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(UserError, match=r"a\.mat: MATLAB's format 7\.3, .*: save with -v7"):
+        score_codes.read_array(f"{tmp_path}/a.mat:q")
+
+
 def test_class_numbers_are_labels_of_one_class_each(score):
     codes, _ = draw()
     numbers = [np.arange(len(z)) % 3 + 1 for z in codes]
@@ -175,6 +183,12 @@ def wrong_mixes():
     yield signs, [n[:, None] for n in numbers], [], "class numbers need --classes"
     yield signs, labels, ["--classes"], "4 columns; with --classes expected one"
     yield signs, [numbers[0] - 0.5, numbers[1]], ["--classes"], r"row 0 holds .*; expected class n"
+    yield (
+        signs,
+        [numbers[0] + np.inf, numbers[1]],
+        ["--classes"],
+        "row 0 holds inf; expected class",
+    )
     yield signs, [2 * labels[0] - 1, labels[1]], [], "query labels: row .* holds -1; expected 0 or"
     yield [nan, codes[1]], labels, [], "row 3, column 5 holds nan; expected numbers"
     yield [codes[0].astype(object), codes[1]], labels, [], "Object arrays cannot be loaded"
