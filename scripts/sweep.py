@@ -56,6 +56,8 @@ MAIN = in_repository("main_single_gpu.py")
 POLL_SECONDS = 0.2
 _BY_DEFAULT = ("eval", "resume", "force_resume", "last_epoch", "log_path")
 """Settings that the flags of training leave alone: the sweep says how and where a run begins."""
+_OF_AN_EVALUATION = ("topK", "exclude_self")
+"""Settings that a later --eval in a run's folder may have had otherwise."""
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 
@@ -139,7 +141,9 @@ class Run(SavedRun):
     def is_done(self) -> bool:
         """Whether it is trained, and its best weights are evaluated as the flags say."""
         needed = "map_continuous" if self.config.continuous else "map"
-        return not self.epochs_left and needed in self.evaluation
+        found = self.evaluation.get("protocol", {})
+        as_said = all(found.get(key) == getattr(self.config, key) for key in _OF_AN_EVALUATION)
+        return not self.epochs_left and as_said and needed in self.evaluation
 
     @property
     def state(self) -> str:

@@ -51,7 +51,7 @@ print("gpu", os.environ.get("CUDA_VISIBLE_DEVICES"))
 for path in (paths.metrics, paths.epochs):
     path.parent.mkdir(parents=True, exist_ok=True)
 if config.eval:
-    protocol = {"weights_sha256": "1"}
+    protocol = {"weights_sha256": "1", "topK": config.topK, "exclude_self": config.exclude_self}
     record = {"dataset": "d", "map": 0.5, "chance": 0.1, "protocol": protocol}
     paths.metrics.write_text(json.dumps(record))
 else:
@@ -134,6 +134,12 @@ def test_a_failed_run_stops_no_other_and_what_is_finished_is_skipped(tmp_path):
     status, said, _ = run_sweep("--", *LITE)
     assert status == 1 and re.search(r"full_16_s2000 \| done, MAP 0\.500", said)
     assert (folder / "console.txt").read_text() == "gpu 3\ngpu 3\n", "it was run again"
+    metrics = folder / "test/metrics_16.json"
+    for ours, other in (('"topK": 5000', '"topK": 10'), ('"exclude_self": false', '"ties": 1')):
+        (before := metrics.read_text()).index(ours)
+        metrics.write_text(before.replace(ours, other))
+        assert "full_16_s2000 | to be evaluated" in run_sweep("--dry-run", "--", *LITE)[1]
+        metrics.write_text(before)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     for more, told in (("--alpha=0.2", "alpha 0.1, now 0.2"), ("--epoch=1", "epoch 2, now 1")):
         status, _, error = run_sweep("--", *LITE, more)
