@@ -224,9 +224,11 @@ def read_metrics(path: str, protocol: str) -> tuple[dict, np.ndarray, dict[str, 
     expected = "metrics of --eval, written since --compare is there, or of this command"
     with open_untrusted(path, expected, MAX_METRICS) as file:
         record = json.loads(file.read())
-        values = counted(record["average_precision"], protocol)
-        if values.shape != (record["queries"],) or ((values < 0) | (values > 1)).any():
+        found = np.array(record["average_precision"][MAPS[protocol]], np.float64)
+        whole = found.size and found.shape == (record["queries"],)
+        if not whole or not ((found >= 0) & (found <= 1)).all():
             raise ValueError("its average precisions are not those of its queries")
+        values = counted(record["average_precision"], protocol)
         cells = {k: str({"variant": "HashNet", **record}[k]) for k in ("variant", "dataset", "bit")}
         cells.update({key: f"{record[key]:.4f}" for key in SHOWN})
         cells.update({f"hit_rate_at {k}": f"{v:.4f}" for k, v in record["hit_rate_at"].items()})

@@ -324,7 +324,9 @@ def test_what_differs_is_refused_or_told(results, capsys):
         {"queries": 41},
         {"map": "high"},
         {"protocol": 3},
-        {"average_precision": {key: [2.0] * 40 for key in sound["average_precision"]}},
+        {"average_precision": dict.fromkeys(sound["average_precision"], [2.0] * 40)},
+        {"average_precision": dict.fromkeys(sound["average_precision"], [np.nan] * 40)},
+        {"average_precision": {key: [] for key in sound["average_precision"]}, "queries": 0},
     ):
         (results / "wrong.json").write_text(json.dumps({**sound, **changes}), encoding="utf-8")
         with pytest.raises(UserError, match=r"wrong\.json: not metrics of --eval"):
