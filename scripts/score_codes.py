@@ -206,6 +206,8 @@ def score(arguments: argparse.Namespace) -> None:
         raise UserError(f"query codes have {bit} bits, database codes {other}")
     labels = read_labels((arguments.query_labels, arguments.database_labels), arguments.classes)
     exclude = np.arange(len(queries)) if arguments.exclude_self else None
+    if exclude is not None and not np.array_equal(labels[0], labels[1][: len(labels[0])]):
+        raise UserError("--exclude-self: query i is not image i of the database: labels differ")
     all_four = (queries, labels[0], database, labels[1])
     metrics = evaluate_retrieval(*all_four, arguments.topK, exclude=exclude, bit=bit)
     dataset, name, protocol = arguments.dataset, arguments.name, arguments.protocol

@@ -156,6 +156,8 @@ def test_each_image_of_a_database_looks_for_the_others(score):
     itself, _ = score([codes, codes], [labels, labels], "--topK", 1)
     others, _ = score([codes, codes], [labels, labels], "--topK", 1, "--exclude-self")
     assert others["queries_leaving_out_a_row"] == 60 and others["map"] < itself["map"]
+    with pytest.raises(UserError, match="--exclude-self: query i is not image i of the database"):
+        score([codes, codes[::-1]], [labels, labels[::-1]], "--exclude-self")
 
 
 def wrong_mixes():
@@ -272,6 +274,7 @@ def test_fuzzed_arrays(scratch, kind, seed):
 def results(score, tmp_path):
     """Metrics files: of codes, of better ones, and of these with other K, labels and queries."""
     codes, labels = draw(3, queries=40)
+    codes[1][:40], labels[1][:40] = codes[0], labels[0]
     better = [z + 0.7 * rows @ np.ones((CLASSES, 1)) for z, rows in zip(codes, labels)]
     better = [np.concatenate([z, 3 * rows - 1.5], axis=1) for z, rows in zip(better, labels)]
     other = [labels[0], labels[1][::-1]]
