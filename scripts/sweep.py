@@ -50,6 +50,7 @@ from utils.config import FULL_METHOD, TRAIN_COMMAND, Config, command_to_resume, 
 from utils.config.parser import Parser, build_parser
 from utils.datasets.info import in_repository, read_yaml_mapping
 from utils.system.errors import EXIT_SIGNAL, UserError, run_command, short_repr, signals_handled_by
+from utils.system.files import sha256_of_file
 from utils.system.runtime import setup_paddle, share_cores, usable_gpus
 
 MAIN = in_repository("main_single_gpu.py")
@@ -124,12 +125,24 @@ class Run(SavedRun):
         found, wanted = self.recipe, recipe_of(self.config.settings())
         pairs = {name: (found[name], wanted[name]) for name in found}
         pairs["epoch"] = self.epoch, min(self.epoch, self.config.epoch)
+        pairs.update(self._lists())
         others = [f"{name} {old}, now {new}" for name, (old, new) in pairs.items() if old != new]
         if others:
             raise UserError(
                 f"{self.paths.folder}: a run of other settings: {'; '.join(others)}; move it "
                 "away, or name another folder with --output"
             )
+
+    def _lists(self) -> dict[str, tuple[str, str]]:
+        """Of each list that the run tells of: how the hash of its file began, and begins now."""
+        info, saved = self.config.info, self.settings.get("data")
+        folder, pairs = Path(self.config.list_path or info.folder), {}
+        if info.kind == "list" and isinstance(saved, dict):  # a seed draws CIFAR-10's
+            for name, file in info.lists.items():
+                before, path = saved.get(f"{name} list"), folder / file
+                if before and path.is_file():
+                    pairs[f"{name} list"] = str(before)[:8], sha256_of_file(path)[:8]
+        return pairs
 
     @property
     def epochs_left(self) -> int:
