@@ -247,11 +247,9 @@ def _draw_curves(table: Table, ball: Any, recall: Any, first_n: Any) -> None:
     for (line, bit), cell in table.cells.items():
         style = line_style(table.bits.index(bit), dash=table.lines.index(line))
         for run in cell:
-            if run.evaluation:
-                by_rank, at_n = run.evaluation["by_rank"], run.evaluation["at_n"]
-                style["label"] = f"{line}, {bit} bits"
-                recall.plot(by_rank["recall"], by_rank["precision"], **style)
-                first_n.plot(at_n["n"], at_n["precision"], **style)
+            for curve, axes in (("by_rank", recall), ("at_n", first_n)):
+                if curve in run.curves:
+                    axes.plot(*run.curves[curve], label=f"{line}, {bit} bits", **style)
     name_precisions(ball, recall, first_n, table.bits)
 
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from utils.config import FULL_METHOD, Config
 from utils.config.parser import OF_THIS_RUN
 from utils.datasets.info import DatasetInfo, read_dataset_info, read_yaml_mapping
@@ -30,6 +32,8 @@ _NO_RECIPE = {*OF_THIS_RUN, *_ELSEWHERE} - {"pretrained", "precision"}
 _OF_A_PROTOCOL = ("topK", "exclude_self", "transform", "precision", "ties")
 _OF_A_TABLE = ("bit", "seed", "dataset", *FULL_METHOD, *_OF_A_PROTOCOL)
 """Settings of a recipe that have a place of their own in a table."""
+_CURVES = {"by_rank": "recall", "at_n": "n"}
+"""The curves of precision that are drawn, and across what."""
 UNKNOWN = "unknown"
 _OF_WEIGHTS = {"settings": dict, "weights_sha256": str, "epoch": int, "map": float}
 _OF_AN_EVALUATION = {"dataset": str, "map": float, "chance": float, "protocol": dict}
@@ -113,6 +117,8 @@ class ComparedRun(SavedRun):
         compared: the settings that runs of one recipe share: name → text; empty: not known.
         verdict: whether its recipe is as published, and what is not; 'unknown' where nothing tells.
         weights_sha256: of the weights that were scored; 'unknown' where nothing tells.
+        curves: of the evaluation, 'by_rank' and 'at_n', where it has them: recall or N, and
+            precision, float64 [2, points].
         log: of the training, or else of the evaluation.
     """
 
@@ -148,8 +154,13 @@ class ComparedRun(SavedRun):
             of_weights = self.weights or known
             self.is_unfinished = 0 < self.epoch < settings.get("epoch", 0)
             self.weights_sha256 = str(of_weights.get("weights_sha256", UNKNOWN))
+            self.curves = {
+                curve: np.array([evaluation[curve][key] for key in (across, "precision")], float)
+                for curve, across in _CURVES.items()
+                if curve in evaluation
+            }
             how = {key: known.get(key, recipe.get(key, UNKNOWN)) for key in _OF_A_PROTOCOL}
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise UserError(
                 f"{folder}: the records of {bit} bits are damaged: {error!r}"
             ) from error

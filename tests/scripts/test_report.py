@@ -255,6 +255,19 @@ def test_files_renamed_to_another_number_of_bits_are_told(tmp_path, kept):
         find_runs([tmp_path])
 
 
+def test_curves_that_are_no_curves_are_told_and_none_are_not_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    add_run(tmp_path / "a", 0.5)
+    path = tmp_path / "a/test/metrics_16.json"
+    sound = json.loads(path.read_text())
+    for curve in ("x", {**CURVE, "recall": [1]}, {**CURVE, "precision": ["a", "b"]}, {"n": [1]}):
+        write(path, {**sound, "by_rank": curve})
+        with pytest.raises(UserError, match="/a: the records of 16 bits are damaged: "):
+            find_runs([tmp_path])
+    write(path, {key: value for key, value in sound.items() if key != "by_rank"})
+    assert "report_curves_1.png" in report_of(tmp_path, figures=True)[0]
+
+
 def test_numbers_that_are_none_have_no_mean(tmp_path):
     for seed, value in enumerate(("NaN", "0.25")):
         add_run(tmp_path / f"a{seed}", 0.5, seed=seed)
