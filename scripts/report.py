@@ -34,7 +34,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from scripts.runs import ComparedRun
+from scripts.runs import UNKNOWN, ComparedRun
 from scripts.tables import markdown_table
 from utils.config.parser import Parser
 from utils.metrics.plots import (
@@ -86,14 +86,18 @@ class Table:
         in_order = sorted(zip(labels, runs), key=lambda each: (each[0], each[1].bit, each[1].name))
         for label, run in in_order:
             cell = self.cells[label, run.bit]
-            if run.weights and run.weights in [other.weights for other in cell]:
+            weights = {other.weights_sha256 for other in cell} - {UNKNOWN}
+            if run.weights_sha256 in weights:
                 self.notes.append(f"{run.name} is a copy of another run, and does not count")
                 continue
             if run.seed is not None and run.seed in [other.seed for other in cell]:
                 self.notes.append(f"{run.name} has the seed of another run; both count")
             if not run.evaluation:
                 self.notes.append(f"\\* {run.name}: as in training, after {run.epoch} epochs")
-            elif run.evaluation.get("left_out"):
+            elif run.is_unfinished:
+                epochs = run.settings["epoch"]
+                self.notes.append(f"\\* {run.name}: after {run.epoch} of {epochs} epochs")
+            if run.evaluation.get("left_out"):
                 self.notes.append(f"{run.name}: bad images are left out")
             cell.append(run)
         self.lines = list(dict.fromkeys(label for label, _ in self.cells))
@@ -184,7 +188,7 @@ def _as_text(cell: list[ComparedRun], metric: str) -> str:
 
 
 def _mark(cell: list[ComparedRun]) -> str:
-    return "" if all(run.evaluation for run in cell) else " \\*"
+    return "" if all(run.evaluation and not run.is_unfinished for run in cell) else " \\*"
 
 
 def differing_names(known: Sequence[dict[str, str]]) -> list[str]:
@@ -243,11 +247,9 @@ def _draw_curves(table: Table, ball: Any, recall: Any, first_n: Any) -> None:
     for (line, bit), cell in table.cells.items():
         style = line_style(table.bits.index(bit), dash=table.lines.index(line))
         for run in cell:
-            if run.evaluation:
-                by_rank, at_n = run.evaluation["by_rank"], run.evaluation["at_n"]
-                style["label"] = f"{line}, {bit} bits"
-                recall.plot(by_rank["recall"], by_rank["precision"], **style)
-                first_n.plot(at_n["n"], at_n["precision"], **style)
+            for curve, axes in (("by_rank", recall), ("at_n", first_n)):
+                if curve in run.curves:
+                    axes.plot(*run.curves[curve], label=f"{line}, {bit} bits", **style)
     name_precisions(ball, recall, first_n, table.bits)
 
 

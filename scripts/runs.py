@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from utils.config import FULL_METHOD, Config
 from utils.config.parser import OF_THIS_RUN
 from utils.datasets.info import DatasetInfo, read_dataset_info, read_yaml_mapping
 from utils.datasets.transforms import build_transform
-from utils.metrics.plots import MAX_METRICS, read_epochs
+from utils.metrics.plots import MAX_METRICS, is_number, read_epochs
 from utils.system.errors import UserError, short_repr
 from utils.system.files import OutputPaths, open_untrusted
 from utils.system.state_files import read_record
@@ -30,10 +32,11 @@ _NO_RECIPE = {*OF_THIS_RUN, *_ELSEWHERE} - {"pretrained", "precision"}
 _OF_A_PROTOCOL = ("topK", "exclude_self", "transform", "precision", "ties")
 _OF_A_TABLE = ("bit", "seed", "dataset", *FULL_METHOD, *_OF_A_PROTOCOL)
 """Settings of a recipe that have a place of their own in a table."""
+_CURVES = {"by_rank": "recall", "at_n": "n"}
+"""The curves of precision that are drawn, and across what."""
 UNKNOWN = "unknown"
-_NUMBER = (int, float)
-_OF_WEIGHTS = {"settings": dict, "weights_sha256": str, "epoch": int, "map": _NUMBER}
-_OF_AN_EVALUATION = {"dataset": str, "map": _NUMBER, "chance": _NUMBER, "protocol": dict}
+_OF_WEIGHTS = {"settings": dict, "weights_sha256": str, "epoch": int, "map": float}
+_OF_AN_EVALUATION = {"dataset": str, "map": float, "chance": float, "protocol": dict}
 
 
 class SavedRun:
@@ -79,6 +82,10 @@ class SavedRun:
             self.settings = self.settings or state["settings"]
         elif not self.settings and not self.evaluation and paths.settings.is_file():
             self.settings = read_yaml_mapping(paths.settings, "a training's settings")
+        for each in (self.settings, metrics):
+            if (bit := each.get("bit", self.bit)) != self.bit:
+                told = f"files named for {self.bit} bits are of {short_repr(bit)}"
+                raise UserError(f"{paths.folder}: {told}: give them their names back")
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -91,7 +98,7 @@ class SavedRun:
         if metric == "map" and found is None:
             of_epochs = (each["map"] for each in self.epochs if "map" in each)
             found = self.weights.get("map", max(of_epochs, default=None))
-        return found if isinstance(found, _NUMBER) else None
+        return found if is_number(found) else None
 
     def at(self, epoch: int, part: str) -> float | None:
         """What an epoch came to: its 'loss' or 'map'; None where it was not measured."""
@@ -106,9 +113,12 @@ class ComparedRun(SavedRun):
         seed: None where nothing tells.
         card: what the data set is; None where its card is not found.
         protocol: what MAP was measured on, and how: name → text.
+        is_unfinished: whether it was to have more epochs than it has.
         compared: the settings that runs of one recipe share: name → text; empty: not known.
         verdict: whether its recipe is as published, and what is not; 'unknown' where nothing tells.
         weights_sha256: of the weights that were scored; 'unknown' where nothing tells.
+        curves: of the evaluation, 'by_rank' and 'at_n', where it has them: recall or N, and
+            precision, float64 [2, points].
         log: of the training, or else of the evaluation.
     """
 
@@ -142,9 +152,15 @@ class ComparedRun(SavedRun):
                 recipe["ties"] = "database order"
             self.verdict = _verdict(settings, bit, name) if settings else UNKNOWN
             of_weights = self.weights or known
+            self.is_unfinished = 0 < self.epoch < settings.get("epoch", 0)
             self.weights_sha256 = str(of_weights.get("weights_sha256", UNKNOWN))
+            self.curves = {
+                curve: np.array([evaluation[curve][key] for key in (across, "precision")], float)
+                for curve, across in _CURVES.items()
+                if curve in evaluation
+            }
             how = {key: known.get(key, recipe.get(key, UNKNOWN)) for key in _OF_A_PROTOCOL}
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise UserError(
                 f"{folder}: the records of {bit} bits are damaged: {error!r}"
             ) from error
@@ -191,5 +207,6 @@ def _check(content: Any, kinds: dict[str, Any]) -> None:
     if not isinstance(content, dict):
         raise ValueError(f"expected an object, found {short_repr(content)}")
     for key, kind in kinds.items():
-        if not isinstance(content.get(key), kind) or isinstance(content[key], bool):
-            raise ValueError(f"{key} is {short_repr(content.get(key))}")
+        value = content.get(key)
+        if not (is_number(value) if kind is float else type(value) is kind):
+            raise ValueError(f"{key} is {short_repr(value)}")

@@ -37,7 +37,7 @@ from typing import BinaryIO
 import numpy as np
 
 from scripts.tables import markdown_table
-from utils.codes import check_bit, check_codes, pack_codes, packed_bytes
+from utils.codes import check_bit, check_codes, pack_codes
 from utils.config.parser import Parser
 from utils.metrics import evaluate_retrieval
 from utils.metrics.bootstrap import paired_bootstrap
@@ -116,7 +116,11 @@ def _read_mat(file: BinaryIO, path: str, name: str) -> np.ndarray:
         from scipy.io import loadmat, whosmat
     except ModuleNotFoundError as error:
         raise UserError(f"{path}: .mat files need scipy: pip install scipy") from error
-    name = _choose(name, {key: 8 * math.prod(shape) for key, shape, _ in whosmat(file)}, path)
+    try:
+        sizes = {key: 8 * math.prod(shape) for key, shape, _ in whosmat(file)}
+    except NotImplementedError as error:  # HDF5
+        raise UserError(f"{path}: MATLAB's format 7.3, which is not read: save with -v7") from error
+    name = _choose(name, sizes, path)
     file.seek(0)
     array = loadmat(file, variable_names=[name])[name]
     return array.toarray() if hasattr(array, "toarray") else array
@@ -140,12 +144,7 @@ def read_codes(text: str, bits01: bool, packed: bool, bit: int | None) -> tuple[
     """Reads codes, packed as `pack_codes` does, and their length; else raises a `UserError`."""
     array = read_array(text)
     if packed:
-        room = check_codes(array, text)
-        bit = bit or room
-        beyond = np.unpackbits(array[:, -1:], axis=1)[:, (bit - 1) % 8 + 1 :]
-        if packed_bytes(bit) * 8 != room or beyond.any():
-            raise UserError(f"{text}: no packed codes of {bit} bits, but of up to {room}")
-        return array, bit
+        return array, check_codes(array, text, bit)
     if array.ndim != 2 or bit not in (None, array.shape[1]):
         raise UserError(f"{text}: shape {array.shape}; expected codes [n, {bit or 'bit'}]")
     bit = array.shape[1]
@@ -173,7 +172,8 @@ def read_labels(paths: Iterable[str], classes: bool) -> list[np.ndarray]:
         if classes and array.size != len(array):
             raise UserError(f"{text}: {array.shape[1]} columns; with --classes expected one")
         if classes:
-            _refuse((array < 0) | (array != np.floor(array)), array, text, "class numbers from 0")
+            wrong = (array < 0) | (array != np.floor(array)) | np.isinf(array)
+            _refuse(wrong, array, text, "class numbers from 0")
         both.append(array)
     if not classes:
         return both
@@ -206,6 +206,8 @@ def score(arguments: argparse.Namespace) -> None:
         raise UserError(f"query codes have {bit} bits, database codes {other}")
     labels = read_labels((arguments.query_labels, arguments.database_labels), arguments.classes)
     exclude = np.arange(len(queries)) if arguments.exclude_self else None
+    if exclude is not None and not np.array_equal(labels[0], labels[1][: len(labels[0])]):
+        raise UserError("--exclude-self: query i is not image i of the database: labels differ")
     all_four = (queries, labels[0], database, labels[1])
     metrics = evaluate_retrieval(*all_four, arguments.topK, exclude=exclude, bit=bit)
     dataset, name, protocol = arguments.dataset, arguments.name, arguments.protocol
@@ -224,9 +226,11 @@ def read_metrics(path: str, protocol: str) -> tuple[dict, np.ndarray, dict[str, 
     expected = "metrics of --eval, written since --compare is there, or of this command"
     with open_untrusted(path, expected, MAX_METRICS) as file:
         record = json.loads(file.read())
-        values = counted(record["average_precision"], protocol)
-        if values.shape != (record["queries"],) or ((values < 0) | (values > 1)).any():
+        found = np.array(record["average_precision"][MAPS[protocol]], np.float64)
+        whole = found.size and found.shape == (record["queries"],)
+        if not whole or not ((found >= 0) & (found <= 1)).all():
             raise ValueError("its average precisions are not those of its queries")
+        values = counted(record["average_precision"], protocol)
         cells = {k: str({"variant": "HashNet", **record}[k]) for k in ("variant", "dataset", "bit")}
         cells.update({key: f"{record[key]:.4f}" for key in SHOWN})
         cells.update({f"hit_rate_at {k}": f"{v:.4f}" for k, v in record["hit_rate_at"].items()})

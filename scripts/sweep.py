@@ -50,12 +50,15 @@ from utils.config import FULL_METHOD, TRAIN_COMMAND, Config, command_to_resume, 
 from utils.config.parser import Parser, build_parser
 from utils.datasets.info import in_repository, read_yaml_mapping
 from utils.system.errors import EXIT_SIGNAL, UserError, run_command, short_repr, signals_handled_by
+from utils.system.files import sha256_of_file
 from utils.system.runtime import setup_paddle, share_cores, usable_gpus
 
 MAIN = in_repository("main_single_gpu.py")
 POLL_SECONDS = 0.2
 _BY_DEFAULT = ("eval", "resume", "force_resume", "last_epoch", "log_path")
 """Settings that the flags of training leave alone: the sweep says how and where a run begins."""
+_OF_AN_EVALUATION = ("topK", "exclude_self")
+"""Settings that a later --eval in a run's folder may have had otherwise."""
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 
@@ -122,12 +125,24 @@ class Run(SavedRun):
         found, wanted = self.recipe, recipe_of(self.config.settings())
         pairs = {name: (found[name], wanted[name]) for name in found}
         pairs["epoch"] = self.epoch, min(self.epoch, self.config.epoch)
+        pairs.update(self._lists())
         others = [f"{name} {old}, now {new}" for name, (old, new) in pairs.items() if old != new]
         if others:
             raise UserError(
                 f"{self.paths.folder}: a run of other settings: {'; '.join(others)}; move it "
                 "away, or name another folder with --output"
             )
+
+    def _lists(self) -> dict[str, tuple[str, str]]:
+        """Of each list that the run tells of: how the hash of its file began, and begins now."""
+        info, saved = self.config.info, self.settings.get("data")
+        folder, pairs = Path(self.config.list_path or info.folder), {}
+        if info.kind == "list" and isinstance(saved, dict):  # a seed draws CIFAR-10's
+            for name, file in info.lists.items():
+                before, path = saved.get(f"{name} list"), folder / file
+                if before and path.is_file():
+                    pairs[f"{name} list"] = str(before)[:8], sha256_of_file(path)[:8]
+        return pairs
 
     @property
     def epochs_left(self) -> int:
@@ -139,7 +154,9 @@ class Run(SavedRun):
     def is_done(self) -> bool:
         """Whether it is trained, and its best weights are evaluated as the flags say."""
         needed = "map_continuous" if self.config.continuous else "map"
-        return not self.epochs_left and needed in self.evaluation
+        found = self.evaluation.get("protocol", {})
+        as_said = all(found.get(key) == getattr(self.config, key) for key in _OF_AN_EVALUATION)
+        return not self.epochs_left and as_said and needed in self.evaluation
 
     @property
     def state(self) -> str:

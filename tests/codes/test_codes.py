@@ -83,6 +83,9 @@ def test_what_is_no_packed_code_or_of_another_length_or_no_search_is_told():
     for function in (hamming_distance, lambda a, b: nearest(a, b, 1)):
         with pytest.raises(UserError, match="query codes have 16 bits, database codes 32"):
             function(random_codes(1, 1, 16), random_codes(1, 1, 32))
+    for bit in (-8, 0, 8, 11, 17, 64):
+        with pytest.raises(UserError, match=f"no packed codes of {bit} bits, but of up to 16"):
+            unpack_codes(pack_codes(np.ones((1, 12))), bit)
     for k in (0, -1):
         with pytest.raises(UserError, match="1 or more"):
             nearest(random_codes(1, 1, 8), random_codes(1, 1, 8), k)

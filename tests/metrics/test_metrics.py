@@ -332,5 +332,6 @@ def test_bits_that_only_fill_up_a_byte_count_nowhere():
     assert (found.bit, found.by_radius.at) == (12, tuple(range(13)))
     assert found.by_radius.precision == expected.by_radius.precision[:13]
     assert (found.map, found.map_tie_averaged) == (expected.map, expected.map_tie_averaged)
-    with pytest.raises(UserError, match="17 bits: the codes have room for 16"):
-        evaluate_retrieval(*data[0], bit=17)
+    for bit in (0, 8, 11, 17):
+        with pytest.raises(UserError, match=f"no packed codes of {bit} bits, but of up to 16"):
+            evaluate_retrieval(*data[0], bit=bit)

@@ -30,6 +30,7 @@ def add_run(folder, score, bit=16, seed=0, evaluated=True, protocol=(), settings
     record = {"settings": settings, "weights_sha256": f"of {folder}", "epoch": 2, "map": score}
     write(folder / f"weights_{bit}.json", record)
     rows = [{"epoch": 1, "loss": 1.5}, {"epoch": 2, "loss": 1.25, "map": score}]
+    rows += [{"epoch": settings["epoch"]}] if settings["epoch"] > 2 else []
     write(folder / f"train/metrics_{bit}.jsonl", "\n".join(map(json.dumps, rows)) + "\n")
     if evaluated:
         made = {"queries": {"list_sha256": "q" * 64}, "database": {"list_sha256": "d" * 64}}
@@ -114,6 +115,18 @@ def test_another_recipe_has_a_line_of_its_own_copies_do_not_count_and_marks(tmp_
     assert cells_of(report_of(tmp_path)[0], "unknown (settings unknown)") == ["0.900 (n=1)"]
 
 
+def test_an_unfinished_run_is_marked_though_it_is_evaluated(tmp_path):
+    for seed, epochs in enumerate((2, 2, 60)):
+        add_run(tmp_path / f"a{seed}", 0.5, seed=seed, settings={"epoch": 60})
+        rows = [{"epoch": epoch, "loss": 1.0} for epoch in range(1, epochs + 1)]
+        write(tmp_path / f"a{seed}/train/metrics_16.jsonl", "\n".join(map(json.dumps, rows)) + "\n")
+    text, _ = report_of(tmp_path)
+    assert cells_of(text, "HashNet") == ["0.600 ± 0.000 (n=3) \\*"]
+    assert [line for line in text.splitlines() if line.startswith("\\*")] == [
+        f"\\* {tmp_path}/a{seed}: after 2 of 60 epochs" for seed in (0, 1)
+    ]
+
+
 def test_an_evaluation_of_other_weights_is_not_this_run_s(tmp_path):
     add_run(tmp_path / "a", 0.5, protocol={"weights_sha256": "of earlier ones"})
     assert cells_of(report_of(tmp_path)[0], "HashNet") == ["0.500 (n=1) \\*"]
@@ -175,6 +188,10 @@ def test_published_weights_that_were_scored_here_are_a_model_too(tmp_path):
     (tmp_path / "a/train/metrics_16.jsonl").unlink()
     text, _ = report_of(tmp_path)
     assert models_of(text) == [["16", "0.600", "unknown", "`0123456789abcdef`", ""]]
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    text, _ = report_of(tmp_path)
+    assert cells_of(text, "unknown (settings unknown)") == ["0.600 (n=1)"]
+    assert f"{tmp_path}/b is a copy of another run, and does not count" in text
 
 
 def test_the_shipped_runs_have_a_table_and_figures(tmp_path, monkeypatch):
@@ -215,6 +232,9 @@ def test_the_shipped_runs_have_a_table_and_figures(tmp_path, monkeypatch):
         ("test/metrics_16.json", '{"dataset": "d", "map": "high"}', "map is 'high'"),
         ("train/metrics_16.jsonl", '{"epoch": 1, "loss": []}\n', "loss is no number"),
         ("train/metrics_16.jsonl", "[]\n", "not a training's metrics"),
+        ("train/metrics_16.jsonl", '{"epoch": 1, "map": NaN}\n', "map is no number"),
+        ("test/metrics_16.json", '{"dataset": "d", "map": NaN}', "map is nan"),
+        ("test/metrics_16.json", '{"dataset": "d", "map": 1e999}', "map is inf"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path, name, content, told):
@@ -222,6 +242,38 @@ def test_a_damaged_file_is_named(tmp_path, name, content, told):
     write(tmp_path / "a" / name, content)
     with pytest.raises(UserError, match=f"{name}: .*{told}"):
         find_runs([tmp_path])
+
+
+@pytest.mark.parametrize("kept", ["weights_32.json", "test/metrics_32.json"])
+def test_files_renamed_to_another_number_of_bits_are_told(tmp_path, kept):
+    add_run(tmp_path / "a", 0.5)
+    for path in list((tmp_path / "a").rglob("*_16.json*")):
+        path = path.rename(path.with_name(path.name.replace("16", "32")))
+        if not path.match(kept):
+            path.unlink()
+    with pytest.raises(UserError, match=r"/a: files named for 32 bits are of 16: "):
+        find_runs([tmp_path])
+
+
+def test_curves_that_are_no_curves_are_told_and_none_are_not_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    add_run(tmp_path / "a", 0.5)
+    path = tmp_path / "a/test/metrics_16.json"
+    sound = json.loads(path.read_text())
+    for curve in ("x", {**CURVE, "recall": [1]}, {**CURVE, "precision": ["a", "b"]}, {"n": [1]}):
+        write(path, {**sound, "by_rank": curve})
+        with pytest.raises(UserError, match="/a: the records of 16 bits are damaged: "):
+            find_runs([tmp_path])
+    write(path, {key: value for key, value in sound.items() if key != "by_rank"})
+    assert "report_curves_1.png" in report_of(tmp_path, figures=True)[0]
+
+
+def test_numbers_that_are_none_have_no_mean(tmp_path):
+    for seed, value in enumerate(("NaN", "0.25")):
+        add_run(tmp_path / f"a{seed}", 0.5, seed=seed)
+        path = tmp_path / f"a{seed}/test/metrics_16.json"
+        path.write_text(path.read_text().replace('_radius_2": 0.25', f'_radius_2": {value}'))
+    assert "| HashNet | 0.250 (n=1) |" in report_of(tmp_path, "p_h2")[0]
 
 
 def test_settings_of_another_type_are_told_with_their_folder(tmp_path):

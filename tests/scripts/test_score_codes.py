@@ -134,6 +134,14 @@ def test_matlab_s_files_are_read(score, tmp_path):
             score_codes.read_array(f"{path}:{name}" if name else str(path))
 
 
+def test_matlab_s_format_7_3_is_told(tmp_path):
+    pytest.importorskip("scipy.io", reason="scipy is not installed")
+    header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\0\2IM"
+    (tmp_path / "a.mat").write_bytes(header.ljust(512, b"\0") + b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(UserError, match=r"a\.mat: MATLAB's format 7\.3, .*: save with -v7"):
+        score_codes.read_array(f"{tmp_path}/a.mat:q")
+
+
 def test_class_numbers_are_labels_of_one_class_each(score):
     codes, _ = draw()
     numbers = [np.arange(len(z)) % 3 + 1 for z in codes]
@@ -148,6 +156,8 @@ def test_each_image_of_a_database_looks_for_the_others(score):
     itself, _ = score([codes, codes], [labels, labels], "--topK", 1)
     others, _ = score([codes, codes], [labels, labels], "--topK", 1, "--exclude-self")
     assert others["queries_leaving_out_a_row"] == 60 and others["map"] < itself["map"]
+    with pytest.raises(UserError, match="--exclude-self: query i is not image i of the database"):
+        score([codes, codes[::-1]], [labels, labels[::-1]], "--exclude-self")
 
 
 def wrong_mixes():
@@ -163,6 +173,8 @@ def wrong_mixes():
     yield packed, labels, [], "uint8 has no signs: packed codes need --packed"
     yield signs, labels, ["--packed"], "expected packed codes"
     yield packed, labels, ["--packed", "--bit", 11], "no packed codes of 11 bits, but of up to 16"
+    yield packed, labels, ["--packed", "--bit", 0], "no packed codes of 0 bits, but of up to 16"
+    yield [np.ones((15, 65), np.uint8)] * 2, labels, ["--packed"], r"query_codes\.npy: 520-bit"
     yield packed, labels, ["--packed", "--bit", 17], "no packed codes of 17 bits, but of up to 16"
     yield signs, labels, ["--bit", 16], r"shape \(15, 12\); expected codes \[n, 16\]"
     yield wide, labels, [], "513-bit codes: the code length must be from 1 to 512"
@@ -173,6 +185,12 @@ def wrong_mixes():
     yield signs, [n[:, None] for n in numbers], [], "class numbers need --classes"
     yield signs, labels, ["--classes"], "4 columns; with --classes expected one"
     yield signs, [numbers[0] - 0.5, numbers[1]], ["--classes"], r"row 0 holds .*; expected class n"
+    yield (
+        signs,
+        [numbers[0] + np.inf, numbers[1]],
+        ["--classes"],
+        "row 0 holds inf; expected class",
+    )
     yield signs, [2 * labels[0] - 1, labels[1]], [], "query labels: row .* holds -1; expected 0 or"
     yield [nan, codes[1]], labels, [], "row 3, column 5 holds nan; expected numbers"
     yield [codes[0].astype(object), codes[1]], labels, [], "Object arrays cannot be loaded"
@@ -256,6 +274,7 @@ def test_fuzzed_arrays(scratch, kind, seed):
 def results(score, tmp_path):
     """Metrics files: of codes, of better ones, and of these with other K, labels and queries."""
     codes, labels = draw(3, queries=40)
+    codes[1][:40], labels[1][:40] = codes[0], labels[0]
     better = [z + 0.7 * rows @ np.ones((CLASSES, 1)) for z, rows in zip(codes, labels)]
     better = [np.concatenate([z, 3 * rows - 1.5], axis=1) for z, rows in zip(better, labels)]
     other = [labels[0], labels[1][::-1]]
@@ -308,7 +327,9 @@ def test_what_differs_is_refused_or_told(results, capsys):
         {"queries": 41},
         {"map": "high"},
         {"protocol": 3},
-        {"average_precision": {key: [2.0] * 40 for key in sound["average_precision"]}},
+        {"average_precision": dict.fromkeys(sound["average_precision"], [2.0] * 40)},
+        {"average_precision": dict.fromkeys(sound["average_precision"], [np.nan] * 40)},
+        {"average_precision": {key: [] for key in sound["average_precision"]}, "queries": 0},
     ):
         (results / "wrong.json").write_text(json.dumps({**sound, **changes}), encoding="utf-8")
         with pytest.raises(UserError, match=r"wrong\.json: not metrics of --eval"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 from itertools import product
@@ -51,11 +52,13 @@ print("gpu", os.environ.get("CUDA_VISIBLE_DEVICES"))
 for path in (paths.metrics, paths.epochs):
     path.parent.mkdir(parents=True, exist_ok=True)
 if config.eval:
-    protocol = {"weights_sha256": "1"}
+    protocol = {"weights_sha256": "1", "topK": config.topK, "exclude_self": config.exclude_self}
     record = {"dataset": "d", "map": 0.5, "chance": 0.1, "protocol": protocol}
     paths.metrics.write_text(json.dumps(record))
 else:
-    record = {"settings": config.settings(), "weights_sha256": "1", "epoch": 2, "map": 0.5}
+    data = {f"{s.name} list": s.origin["list_sha256"] for s in config.splits("train", "test")}
+    settings = {**config.settings(), "data": data}
+    record = {"settings": settings, "weights_sha256": "1", "epoch": 2, "map": 0.5}
     paths.weights_record.write_text(json.dumps(record))
     row = {"epoch": config.epoch, "loss": 1, "seconds": 60, "evaluation_seconds": 30}
     paths.epochs.write_text(json.dumps(row) + chr(10))
@@ -134,10 +137,24 @@ def test_a_failed_run_stops_no_other_and_what_is_finished_is_skipped(tmp_path):
     status, said, _ = run_sweep("--", *LITE)
     assert status == 1 and re.search(r"full_16_s2000 \| done, MAP 0\.500", said)
     assert (folder / "console.txt").read_text() == "gpu 3\ngpu 3\n", "it was run again"
+    metrics = folder / "test/metrics_16.json"
+    for ours, other in (('"topK": 5000', '"topK": 10'), ('"exclude_self": false', '"ties": 1')):
+        (before := metrics.read_text()).index(ours)
+        metrics.write_text(before.replace(ours, other))
+        assert "full_16_s2000 | to be evaluated" in run_sweep("--dry-run", "--", *LITE)[1]
+        metrics.write_text(before)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    for more, told in (("--alpha=0.2", "alpha 0.1, now 0.2"), ("--epoch=1", "epoch 2, now 1")):
+    lists = shutil.copytree(REPOSITORY / "data/coco_lite", tmp_path / "lists")
+    with (lists / "test.txt").open("a") as file:
+        file.write("\n")
+    for more, told in (
+        ("--alpha=0.2", "alpha 0.1, now 0.2"),
+        ("--epoch=1", "epoch 2, now 1"),
+        (f"--list-path={lists}", "test list [0-9a-f]{8}, now [0-9a-f]{8}"),
+    ):
         status, _, error = run_sweep("--", *LITE, more)
-        assert status == 2 and f"full_16_s2000: a run of other settings: {told}; move" in error
+        assert status == 2
+        assert re.search(f"full_16_s2000: a run of other settings: {told}; move", error)
     assert before == {path: path.read_bytes() for path in before}
 
 

@@ -25,7 +25,8 @@ HAS_LITE = all(map(importlib.util.find_spec, ("pymilvus", "milvus_lite")))
 LITE = pytest.mark.skipif(not HAS_LITE, reason="pymilvus or milvus-lite is not installed")
 KINDS = ["{}.db", pytest.param("milvus:{}_milvus.db", marks=LITE)]
 LABELS = ["cat", "dog", "it's", 'a"b', "ü\\x"]
-METADATA = {"year": [2000, 2001, 2002.5, "2001"], "who": ["x", "x_y", "y%"], "ok": [True, False]}
+METADATA = {"year": [2000, 2001, 2002.5, "2001"], "who": ["x", "x_y", "y%"]}
+METADATA.update({"ok": [True, False, 1, 0], "größe": [1, "1", "[1]", [1], {"1": 1}, None]})
 
 
 def labelled(*names):
@@ -53,6 +54,10 @@ FILTERS = {
     ),
     "who LIKE 'x_%'": lambda e: e.metadata.get("who") == "x_y",
     "nobody != 1 AND id >= 0": lambda e: True,
+    "ok = 1 OR ok > 0.5": lambda e: repr(e.metadata.get("ok")) == "1",
+    "ok NOT IN (0, true)": lambda e: repr(e.metadata.get("ok")) not in ("0", "True"),
+    "größe = 1": lambda e: e.metadata.get("größe") == 1,
+    "größe LIKE '%' and größe != '1'": lambda e: e.metadata.get("größe") == "[1]",
 }
 
 
@@ -138,6 +143,8 @@ def test_more_ties_than_milvus_returns_at_once(tmp_path):
         *(("", "not a whole one"), ("label = 'a' AND", "not a whole one"), ("a = 1)", "whole")),
         *(("a = 1; DROP TABLE images", "; DROP TABLE"), ("a = (SELECT 1)", "a = ")),
         *(("label < 'x'", "label <"), ("a LIKE 'x%y'", "a LIKE"), ("a = 1 b = 2", "whole")),
+        *(("label = 5", "label = 5"), ("id IN (1, 'x')", "id IN"), ("id = 1.5 OR", "id = 1.5")),
+        *(("path != true", "path !="), ("id LIKE '1%'", "id LIKE")),
         *(("'a' = 'a'", "'a' ="), ("a = b", "a = b"), ("x" * 10_001, "not understood")),
     ],
 )

@@ -26,18 +26,22 @@ def packed_bytes(bit: int) -> int:
     return -(-bit // 8)
 
 
-def check_codes(codes: np.ndarray, name: str = "codes") -> int:
-    """The bits that an array of packed codes, uint8 [n, bit / 8 rounded up], has room for.
+def check_codes(codes: np.ndarray, name: str = "codes", bit: int | None = None) -> int:
+    """The length of packed codes, uint8 [n, bit / 8 rounded up]; `bit` None: all their bits.
 
-    Raises a `UserError`, which calls the array `name`, for another type, shape or length.
+    Raises a `UserError`, which calls the array `name`, for another type, shape or length, and where
+    a bit beyond `bit` is not 0.
     """
     if codes.dtype != np.uint8 or codes.ndim != 2:
         raise UserError(
             f"{name}: {codes.dtype} array of shape {codes.shape}; expected packed codes, "
             "uint8 [n, bit / 8], as pack_codes makes them"
         )
-    bit = 8 * codes.shape[1]
-    check_bit(bit)
+    room = 8 * codes.shape[1]
+    check_bit(room, f"{name}: ")
+    bit = room if bit is None else bit
+    if packed_bytes(bit) * 8 != room or (codes[:, -1] & (0xFF >> ((bit - 1) % 8 + 1))).any():
+        raise UserError(f"{name}: no packed codes of {bit} bits, but of up to {room}")
     return bit
 
 
@@ -80,16 +84,18 @@ def unpack_codes(codes: np.ndarray, bit: int | None = None) -> np.ndarray:
     """The inverse of `pack_codes`: uint8 [n, bit / 8] → the signs, int8 [n, bit] of -1 and 1.
 
     `bit` is needed where it is no multiple of 8. Raises a `UserError` where `codes` are no packed
-    codes.
+    codes of that length.
     """
-    check_codes(codes)
+    bit = check_codes(codes, bit=bit)
     return np.unpackbits(codes, axis=1, count=bit).view(np.int8) * np.int8(2) - np.int8(1)
 
 
-def check_same_bit(query_codes: np.ndarray, database_codes: np.ndarray) -> int:
-    """The bits that both of two sets of packed codes have room for; else a `UserError`."""
-    query_bit = check_codes(query_codes, "query codes")
-    database_bit = check_codes(database_codes, "database codes")
+def check_same_bit(
+    query_codes: np.ndarray, database_codes: np.ndarray, bit: int | None = None
+) -> int:
+    """The length of two sets of packed codes, as `check_codes` has it; else a `UserError`."""
+    query_bit = check_codes(query_codes, "query codes", bit)
+    database_bit = check_codes(database_codes, "database codes", bit)
     if query_bit != database_bit:
         raise UserError(
             f"query codes have {query_bit} bits, database codes {database_bit}: "

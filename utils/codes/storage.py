@@ -35,7 +35,7 @@ def save_codes(path: str | os.PathLike, codes: np.ndarray, provenance: dict, bit
     refuses. Raises a `UserError` where a file cannot be written, or `codes` are no packed codes.
     """
     path = Path(path)
-    check_codes(codes, str(path))
+    check_codes(codes, str(path), bit)
     record = {**provenance, "bit": bit, **_identity(codes)}
     content = io.BytesIO()  # NumPy's own writing to a file does not say why it failed
     np.save(content, codes, allow_pickle=False)

@@ -7,6 +7,7 @@ import json
 import logging
 import operator
 import string
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,11 @@ def read_runs(folder: Path, dataset: str, names: str = "metrics_*.json") -> list
     return sorted(runs, key=operator.itemgetter("bit"))
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value of a JSON file is a number that can be drawn: NaN and Infinity are none."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
 def draw_curves(runs: Sequence[dict], path: Path) -> None:
     """Draws precision-recall, P@N and P@H<=2 (HashNet, figures 2 to 4), a line for each bit count.
 
@@ -125,7 +131,7 @@ def read_epochs(path: Path) -> list[dict]:
     with open_untrusted(path, "a training's metrics, a line an epoch", MAX_METRICS) as file:
         for line in file.read().rpartition(b"\n")[0].splitlines():
             row = json.loads(line)
-            wrong = [key for key in OF_AN_EPOCH if type(row.get(key, 0)) not in (int, float)]
+            wrong = [key for key in OF_AN_EPOCH if not is_number(row.get(key, 0))]
             if wrong or type(row["epoch"]) is not int:
                 raise ValueError(f"{[*wrong, 'epoch'][0]} is no number: {short_repr(row)}")
             while rows and rows[-1]["epoch"] >= row["epoch"]:

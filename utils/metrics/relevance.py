@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from utils.codes import check_same_bit, packed_bytes
+from utils.codes import check_same_bit
 from utils.codes.hamming import HammingScanner, as_words
 from utils.system.errors import UserError
 
@@ -107,10 +107,7 @@ class RetrievalTask:
         bit: int | None = None,
     ) -> None:
         query_labels, database_labels = np.asarray(query_labels), np.asarray(database_labels)
-        room = check_same_bit(query_codes, database_codes)
-        self.bit = bit or room
-        if packed_bytes(self.bit) * 8 != room:
-            raise UserError(f"{bit} bits: the codes have room for {room}")
+        self.bit = check_same_bit(query_codes, database_codes, bit)
         check_labels(query_labels, "query labels")
         _check_rows("query", query_codes, query_labels)
         _check_rows("database", database_codes, database_labels)

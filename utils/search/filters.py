@@ -5,9 +5,10 @@
     NAME        label, path, id, or a name of the metadata
     VALUE       'text' (a quote in it twice), a number, true or false
 
-`label = 'cat'` holds where cat is one of an image's labels, `!=` where it is none. A comparison
-with metadata that an image does not have, or has of another type, does not hold; != does. All that
-a filter can do is compare: a store is given nothing but what was understood here.
+`label = 'cat'` holds where cat is one of an image's labels, `!=` where it is none. Labels and paths
+are compared with text, ids with whole numbers. A comparison with metadata that an image does not
+have, or has of another type, does not hold; != does. All that a filter can do is compare: a store
+is given nothing but what was understood here.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ _PART = re.compile(
     rf"|\b(NOT\s+IN|IN)\s*\(\s*({_VALUE}(?:\s*,\s*{_VALUE})*)\s*\))|([()]|AND\b|OR\b))",
     re.IGNORECASE,
 )
+_OWN = {"label": str, "path": str, "id": int}
+"""What an image has beside its metadata, and the type of each."""
 _SIGNS = {"==": "=", "<>": "!=", "IN": "=", "NOT": "!="}
 
 
@@ -48,8 +51,8 @@ def parse_filter(text: str) -> Parts:
     while len(text) <= MAX_FILTER and (found := _PART.match(text, place)):
         *compared, word = found.groups()
         new = [word.upper()] if word else _comparisons(*filter(None, compared))
-        if any(part[0] == "label" and part[1][0] in "<>" for part in new if not word):
-            break  # labels have no order
+        if not all(map(_makes_sense, new)):
+            break
         parts += new
         shape, place = shape + (word[0].upper() if word else "c"), found.end()
     while (shorter := re.sub(r"\(c\)|c[AO]c", "c", shape)) != shape:
@@ -60,6 +63,14 @@ def parse_filter(text: str) -> Parts:
         example = "label = 'cat' AND year >= 2020"
         raise UserError(f"filter {short_repr(text)}: {where}; expected such as {example}")
     return parts
+
+
+def _makes_sense(part: str | Comparison) -> bool:
+    """Whether what is compared has the value's type, as far as is known; labels have no order."""
+    if isinstance(part, str):
+        return True
+    has_order = part.name != "label" or part.sign in ("=", "!=")
+    return has_order and type(part.value) is _OWN.get(part.name, type(part.value))
 
 
 def _comparisons(name: str, sign: str, values: str) -> Parts:

@@ -75,6 +75,9 @@ _DROP_LABELS = (
     "json_each(images.labels) WHERE images.id IN (SELECT value FROM json_each(?)))"
 )
 _WITH_LABEL = "SELECT id FROM labels WHERE label = ?"
+_NUMBERS = "'integer', 'real'"
+_TYPES = {str: "'text'", bool: "'true', 'false'", int: _NUMBERS, float: _NUMBERS}
+"""What SQLite calls the JSON values that a filter's value may be compared with."""
 
 
 class SqliteStore:
@@ -276,10 +279,12 @@ def _as_sql(where: str) -> tuple[str, list[Any]]:
         name, sign, value = part
         if name == "label":
             sql = f"id IN ({_WITH_LABEL})"
+        elif name in ("id", "path"):
+            sql = f"{name} {sign.lstrip('!')} ?"
         else:
-            field = name if name in ("id", "path") else f"json_extract(metadata, '$.\"{name}\"')"
-            kinds = "'text'" if isinstance(value, str) else "'integer', 'real'"
-            sql = f"(typeof({field}) IN ({kinds}) AND {field} {sign.lstrip('!')} ?)"
+            place = f"metadata, '$.{json.dumps(name)}'"  # escaped, as the names in it are
+            compared = f"json_extract({place}) {sign.lstrip('!')} ?"
+            sql = f"(ifnull(json_type({place}), '') IN ({_TYPES[type(value)]}) AND {compared})"
         parts.append(f"NOT {sql}" if sign == "!=" else sql)
         values.append(value)
     condition = " ".join(parts)
