@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.codes.hamming import map_blocks, query_groups
+from utils.codes.hamming import map_blocks
 from utils.metrics.average_precision import (
     average_precision,
     mean_of,
@@ -154,14 +154,8 @@ def mean_average_precision(
     task = RetrievalTask(query_codes, query_labels, database_codes, database_labels, topk, exclude)
 
     def score(block: range) -> list[float]:
-        scanner, values = task.scanner(), []
-        for group in query_groups(block):
-            task.distances(scanner, group)
-            nearest = scanner.nearest_rows(list(map(task.depth, group)))
-            for query, rows in zip(group, nearest):
-                precisions = precision_at_relevant_ranks(task.relevant(query).take(rows))
-                values.append(average_precision(precisions))
-        return values
+        rankings = task.rankings(block)
+        return [average_precision(precision_at_relevant_ranks(ranked)) for *_, ranked in rankings]
 
     blocks = map_blocks(score, task.queries, threads)
     return mean_of(itertools.chain.from_iterable(blocks), task.queries)
@@ -199,15 +193,11 @@ def evaluate_retrieval(
     points = (cutoffs, np.arange(task.bit + 1), rank_cutoffs(task.rows))
 
     def score(block: range) -> tuple[list[dict[str, Any]], np.ndarray]:
-        scanner, scores, curves = task.scanner(), [], 0.0
-        for group in query_groups(block):
-            distances = task.distances(scanner, group)
-            nearest = scanner.nearest_rows(list(map(task.depth, group)))
-            for query, of_query, rows in zip(group, distances, nearest):
-                relevant = task.relevant(query)
-                counts = count_by_distance(of_query, relevant, task.bit)
-                scores.append(_score(task, query, relevant.take(rows), *counts))
-                curves = curves + query_curves(points, relevant.take(rows), *counts)
+        scores, curves = [], 0.0
+        for query, distances, relevant, ranked in task.rankings(block):
+            counts = count_by_distance(distances, relevant, task.bit)
+            scores.append(_score(task, query, ranked, *counts))
+            curves = curves + query_curves(points, ranked, *counts)
         return scores, curves
 
     scores, curves = [], 0.0
