@@ -116,7 +116,7 @@ class Trainer:
             config.weight_decay,
         )
         encoder = build_encoder(config, self.network)
-        self.evaluator = Evaluator(encoder, queries, database, config.topK, config.exclude_self)
+        self.evaluator = Evaluator(config, encoder, queries, database)
         # What decides what a training computes: saved with it, compared where it goes on.
         splits = train_set, queries, database
         data = {f"{split.name} list": split.origin["list_sha256"] for split in splits}
