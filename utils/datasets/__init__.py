@@ -47,10 +47,6 @@ class Split:
         images, labels = self.images.subset(indices), self.labels[indices]
         return replace(self, images=images, labels=labels, indices=indices)
 
-    def names(self) -> list[str]:
-        """The images' names, in their order."""
-        return list(map(self.images.name, range(len(self))))
-
 
 def open_splits(
     info: DatasetInfo,
@@ -105,7 +101,7 @@ def _list_split(name: str, folder: Path, path: Path, num_class: int, allow_outsi
 
 def positions_in_database(queries: Split, database: Split) -> np.ndarray:
     """Where each query stands in the database, found by its name: [n_q] int64, -1 for nowhere."""
-    return positions(queries.names(), database.names())
+    return positions(queries.images.names, database.images.names)
 
 
 def unlisted_images(paths: Sequence[Path], source: str) -> Split:

@@ -95,10 +95,9 @@ def known_labels(paths: Sequence[Path], splits: Sequence[Split]) -> list[np.ndar
     resolved = list(map(Path.resolve, paths))
     names, found = set(map(operator.attrgetter("name"), resolved)), {}
     for split in splits:
-        for index in range(len(split.labels)):
-            path = Path(split.images.name(index))
+        for path, labels in zip(map(Path, split.images.names), split.labels):
             if path.name in names:
-                found.setdefault(path.resolve(), split.labels[index])
+                found.setdefault(path.resolve(), labels)
     return list(map(found.get, resolved))
 
 
@@ -127,7 +126,7 @@ def search(
         for rank, (distance, index) in enumerate(zip(*of_query), 1):
             known = labels is not None and labels.any() and database.labels[index].any()
             shares = bool((labels & database.labels[index]).any()) if known else None
-            name = database.images.name(int(index))
+            name = database.images.names[index]
             results[-1].append(Match(rank, int(distance), int(in_list[index]), name, shares))
     return results
 
@@ -150,7 +149,7 @@ def run_search(
     for problem in (*asked.left_out.values(), *known.left_out.values()):
         _log.info(f"Left out: {problem}")
     queries = asked.split
-    paths = list(map(Path, map(queries.images.name, range(len(queries.labels)))))
+    paths = list(map(Path, queries.images.names))
     labels = known_labels(paths, splits)
     results = search(asked.codes, labels, known.codes, known.split, config.topk)
     folder, documents = Path(config.save_path), []
