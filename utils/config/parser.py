@@ -8,7 +8,7 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,6 @@ from utils.system.state_files import TRAINING, find_state, read_record
 _OPTIONS = Config.options()
 _NOT_GIVEN = object()
 _METAVARS = {int: "N", float: "X", bool: "True|False"}
-_HOW_TO_BEGIN = {"--resume": 1, "--last-epoch": 1, "--eval-first": 0}
-"""Flags that say how a training begins, and how many values each has."""
 OF_THIS_RUN = (
     *("resume", "force_resume", "last_epoch", "pretrained", "eval", "eval_first", "output_dir"),
     *("continuous", "curves"),
@@ -282,9 +280,14 @@ def command_to_resume(state: str | None, arguments: Sequence[str] | None = None)
     `state` is what `--resume` is to name; None: the command line (the process's own) as it was.
     """
     arguments = sys.argv if arguments is None else arguments
-    resume = ["--resume", state] if state else []
-    kept = _without_beginning(arguments) if state else arguments
-    return shlex.join(["python", *kept, *resume])
+    if state is None:
+        return shlex.join(["python", *arguments])
+    how_to_begin = Parser(add_help=False)
+    how_to_begin.add_argument("--resume")
+    how_to_begin.add_argument("--last-epoch")
+    how_to_begin.add_argument("--eval-first", action="store_true")
+    _, kept = how_to_begin.parse_known_args(arguments)
+    return shlex.join(["python", *kept, "--resume", state])
 
 
 def next_command(config: Config, script: str, command: Command, *rest: str) -> str:
@@ -294,13 +297,3 @@ def next_command(config: Config, script: str, command: Command, *rest: str) -> s
         if name in _ALSO_OF_THE_NEXT_STEP:
             words += [_flag(name)] if value is True else [_flag(name), str(value)]
     return shlex.join([*words, *rest])
-
-
-def _without_beginning(arguments: Sequence[str]) -> Iterator[str]:
-    rest = iter(arguments)
-    for argument in rest:
-        name, equals, _ = _with_hyphens(argument).partition("=")
-        if name not in _HOW_TO_BEGIN:
-            yield argument
-        elif _HOW_TO_BEGIN[name] and not equals:
-            next(rest, None)
