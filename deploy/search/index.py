@@ -88,7 +88,7 @@ def search(arguments: argparse.Namespace) -> None:
     index = open_index(arguments) if arguments.img else ImageIndex(open_store(arguments.index))
     with index:
         images = find_images(arguments.img)
-        asked.update(zip(map(str, images), index.encode(images) if images else ()))
+        asked.update(zip(images, index.encode(images) if images else ()))
         answers = {query: index.search(code, *how) for query, code in asked.items()}
     if arguments.json:
         found = {query: [hit._asdict() for hit in hits] for query, hits in answers.items()}

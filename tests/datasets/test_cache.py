@@ -68,7 +68,8 @@ def test_cold_and_warm_give_the_bytes_of_the_files(split, tmp_path, opened, tran
 
 
 def test_real_photos_in_training_and_evaluation_share_a_cache(real_data, tmp_path, opened):
-    photos = unlisted_images(sorted(real_data.glob("coco_photos/val2014/*.jpg")), "a test")
+    paths = sorted(map(str, real_data.glob("coco_photos/val2014/*.jpg")))
+    photos = unlisted_images(paths, "a test")
     for train in (False, True):
         transform = build_transform("short_side", 256, 224, train=train)
         expected = epoch(photos, transform)

@@ -72,7 +72,7 @@ def test_queries_are_found_in_the_database_by_path_however_it_is_written(tmp_pat
 
 
 def test_unlisted_images_have_no_labels_and_name_their_source(tmp_path):
-    split = unlisted_images([tmp_path / "none.jpg"], "--img")
+    split = unlisted_images([str(tmp_path / "none.jpg")], "--img")
     assert (len(split), split.labels.shape, split.name) == (1, (1, 0), "query")
     with pytest.raises(UserError, match=r"none\.jpg: missing; named in --img"):
         split.images.open(0)

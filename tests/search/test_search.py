@@ -68,7 +68,7 @@ def test_names_stand_for_files_and_folders(tmp_path, database):
     folder = tmp_path / "images"
     (folder / "notes.txt").write_text("no image", encoding="utf-8")
     found = find_images([str(folder / "3.png"), str(folder)])
-    assert found == [folder / f"{name}.png" for name in (3, 0, 1, 2, 3)]
+    assert found == [str(folder / f"{name}.png") for name in (3, 0, 1, 2, 3)]
     with pytest.raises(UserError, match=r"9\.png: the image is missing"):
         find_images([str(folder / "9.png")])
     (tmp_path / "empty").mkdir()
@@ -108,7 +108,7 @@ def ask(
     options = LoaderOptions(skip_bad=skip_bad)
     encoder = Encoder(backend, transform, 2, options, {"weights_sha256": weights})
     config = replace(Config(), bit=8, topk=4, save_path=str(folder), info=info)
-    images = unlisted_images([Path(database.images.names[index]) for index in queries], "--img")
+    images = unlisted_images([database.images.names[index] for index in queries], "--img")
     return run_search(config, encoder, images, [database, database], folder / "codes.npy")
 
 
@@ -337,7 +337,7 @@ def test_more_matches_than_a_sheet_holds(tmp_path, database, capsys):
     transform = build_transform("short_side", 30, 24)
     encoder = Encoder(Reds("fp32"), transform, 64, LoaderOptions(), {"weights_sha256": "a"})
     config = replace(Config(), bit=8, topk=900, save_path=str(tmp_path), info=INFO)
-    queries = unlisted_images([Path(database.images.names[0])], "--img")
+    queries = unlisted_images([database.images.names[0]], "--img")
     (answer,) = run_search(config, encoder, queries, [many], tmp_path / "codes.npy")
     assert len(answer["matches"]) == 900
     assert max(Image.open(answer["sheet"]).size) < 1 << 16
@@ -349,7 +349,7 @@ def test_files_that_are_no_images_are_counted(tmp_path, database, caplog):
         (folder / name).write_bytes(b"")
     with caplog.at_level("INFO"):
         found = find_images([str(folder)])
-    assert [path.name for path in found] == ["0.png", "1.png", "2.png", "3.png", "5.jfif"]
+    assert [Path(path).name for path in found] == ["0.png", "1.png", "2.png", "3.png", "5.jfif"]
     assert "2 files are passed over" in caplog.text
 
 

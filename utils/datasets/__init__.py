@@ -104,10 +104,10 @@ def positions_in_database(queries: Split, database: Split) -> np.ndarray:
     return positions(queries.images.names, database.images.names)
 
 
-def unlisted_images(paths: Sequence[Path], source: str) -> Split:
+def unlisted_images(paths: Sequence[str], source: str) -> Split:
     """Images of no data set, without labels; `source`, such as a flag, names them in messages."""
     labels = np.zeros((len(paths), 0), dtype=np.uint8)
-    return Split("query", ImageFiles(list(map(str, paths)), source), labels, {})
+    return Split("query", ImageFiles(paths, source), labels, {})
 
 
 def _cifar10_splits(info: DatasetInfo, folder: Path, seed: int) -> dict[str, Split]:

@@ -22,7 +22,7 @@ from utils.datasets.info import DatasetInfo, in_repository
 from utils.inference.database import load_or_build
 from utils.inference.encoder import Encoder
 from utils.search.contact_sheet import MOST_IMAGES, draw_contact_sheet
-from utils.system.errors import UserError, printable
+from utils.system.errors import UserError, printable, reason
 from utils.system.files import atomic_write, check_writable
 from utils.system.logger import log_to_console
 
@@ -61,30 +61,38 @@ def start_search(config: Config) -> Split:
     """Opens the console, and the images that `--img` names once sheets can be written."""
     log_to_console(config.json)
     check_writable(config.save_path)
-    return unlisted_images(find_images(config.img or [in_repository(EXAMPLE)]), "--img")
+    return unlisted_images(find_images(config.img or [str(in_repository(EXAMPLE))]), "--img")
 
 
-def find_images(names: Sequence[str]) -> list[Path]:
+def find_images(names: Sequence[str], below: bool = False) -> list[str]:
     """Image files that the user names: files as they are, folders as the images in them, by name.
 
-    Raises a `UserError` where a path is missing, or a folder holds no image.
+    With `below`, also those in the folders below that are not hidden. Raises a `UserError` where a
+    path is missing, or a folder cannot be read or holds no image.
     """
-    found: list[Path] = []
-    for path in map(Path, names):
-        if os.path.isdir(path):  # Path.is_dir raises where a name is too long
-            files = [p for p in path.iterdir() if p.is_file()]
-            inside = [p for p in files if is_image_name(p.name)]
-            if not inside:
-                raise UserError(f"{path}: the folder holds no image")
-            if len(files) > len(inside):
-                passed = len(files) - len(inside)
-                _log.info(f"{path}: {passed} files are passed over, their names are no images'")
-            found += sorted(inside)
-        elif os.path.exists(path):
-            found.append(path)
-        else:
+    found: list[str] = []
+    for path in names:
+        if not os.path.exists(path):
             raise UserError(f"{path}: the image is missing")
+        if not os.path.isdir(path):
+            found.append(path)
+            continue
+        files: list[tuple[str, str]] = []
+        for where, folders, inside in os.walk(path, onerror=_refuse):
+            folders[:] = sorted(name for name in folders if below and not name.startswith("."))
+            files += [(where, name) for name in sorted(inside)]
+        images = [os.path.join(where, name) for where, name in files if is_image_name(name)]
+        if not images:
+            raise UserError(f"{path}: the folder holds no image")
+        if len(files) > len(images):
+            passed = len(files) - len(images)
+            _log.info(f"{path}: {passed} files are passed over, their names are no images'")
+        found += images
     return found
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(f"{error.filename}: cannot be read: {reason(error)}") from error
 
 
 def known_labels(paths: Sequence[Path], splits: Sequence[Split]) -> list[np.ndarray | None]:
