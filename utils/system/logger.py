@@ -109,17 +109,15 @@ def append_metrics(path: Path, values: dict[str, Any]) -> None:
 
 
 def drop_later_epochs(path: Path, epoch: int) -> None:
-    """Takes the last lines of a metrics file out that are of later epochs.
+    """Takes the lines of a metrics file out that are of later epochs, or cut off.
 
     A training that goes on after `epoch` writes them again.
     """
     lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-    kept = len(lines)
-    while kept and _epoch_of(lines[kept - 1]) > epoch:
-        kept -= 1
-    if kept < len(lines):
+    kept = [line for line in lines if _epoch_of(line) <= epoch]
+    if kept != lines:
         with atomic_write(path) as temporary:
-            temporary.write_bytes(b"".join(lines[:kept]))
+            temporary.write_bytes(b"".join(kept))
 
 
 def _epoch_of(line: bytes) -> float:
