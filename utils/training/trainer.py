@@ -54,20 +54,15 @@ _log = logging.getLogger(__name__)
 
 def train(config: Config) -> int:
     """Trains a network; returns 0, or the status of a training that a signal has stopped."""
-    with contextlib.ExitStack() as held:
-        if distributed.is_main_process():  # for all ranks
-            held.enter_context(locked(config.paths.lock, f"a training of {config.bit} bits"))
-        return _train(config)
-
-
-def _train(config: Config) -> int:
     own_seed = config.seed + (distributed.rank() if config.sampling == "replicate" else 0)
-    start_run(config, config.paths.train_log, own_seed)
-    if config.amp:
-        check_mixed_precision()
-    status = Trainer(config, own_seed).run()
-    distributed.barrier()  # no rank leaves while another is at work
-    return status
+    lock = locked(config.paths.lock, f"a training of {config.bit} bits")
+    with lock if distributed.is_main_process() else contextlib.nullcontext():
+        start_run(config, config.paths.train_log, own_seed)
+        if config.amp:
+            check_mixed_precision()
+        status = Trainer(config, own_seed).run()
+        distributed.barrier()  # no rank leaves while another is at work
+        return status
 
 
 class Trainer:
