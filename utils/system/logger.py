@@ -21,8 +21,6 @@ from utils.system import distributed
 from utils.system.errors import UserError, printable, reason, shown_on
 from utils.system.files import atomic_write
 
-_PACKAGES = ("utils", "models")
-
 
 class _OneLine(logging.Formatter):
     """A record a line: names of files may hold line ends, or what a terminal would obey."""
@@ -88,7 +86,7 @@ def _use(handlers: list[logging.Handler], line: str) -> None:
     for handler in handlers:
         on_terminal = isinstance(handler, _Console) and handler.stream.isatty()
         handler.setFormatter(_OneLine(line, "%H:%M:%S" if on_terminal else "%Y-%m-%d %H:%M:%S"))
-    for package in _PACKAGES:
+    for package in ("utils", "models"):
         logger = logging.getLogger(package)
         logger.setLevel(logging.INFO)
         logger.propagate = False
