@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 from collections.abc import Sequence
@@ -80,23 +79,18 @@ def open_splits(
         splits = _cifar10_splits(info, folder, seed)
         return [splits[name] for name in names]
     lists = Path(list_path) if list_path else info.folder
+    opened = []
     for name in names:
         if name not in info.lists:
             raise UserError(f"{info.name}: has no {name} list: it can be searched, no more")
-    num_class = num_class or info.num_class
-    return [
-        _list_split(name, folder, lists / info.lists[name], num_class, allow_outside)
-        for name in names
-    ]
-
-
-def _list_split(name: str, folder: Path, path: Path, num_class: int, allow_outside: bool) -> Split:
-    found = read_list(path, num_class, unlabelled=name == "database")
-    if not allow_outside:
-        check_inside(found)
-    origin = {"list": path.name, "list_sha256": found.sha256}
-    paths = list(map(functools.partial(os.path.join, folder), found.paths))
-    return Split(name, ImageFiles(paths, str(path), found.lines), found.labels, origin)
+        path = lists / info.lists[name]
+        found = read_list(path, num_class or info.num_class, unlabelled=name == "database")
+        if not allow_outside:
+            check_inside(found)
+        images = ImageFiles([os.path.join(folder, p) for p in found.paths], str(path), found.lines)
+        origin = {"list": path.name, "list_sha256": found.sha256}
+        opened.append(Split(name, images, found.labels, origin))
+    return opened
 
 
 def positions_in_database(queries: Split, database: Split) -> np.ndarray:
