@@ -173,12 +173,13 @@ def run_search(
             lines = [f"{match.rank}. distance {match.distance}", *names]
             found.append((image, lines, match.relevant))
         lines = [path.name, *_class_names(config.info, of_query, of_query)]
-        _save_sheet(sheet, draw_contact_sheet(queries.images.open(number), lines, found))
+        drawn = draw_contact_sheet(queries.images.open(number), lines, found)
+        _save_sheet(sheet, drawn)
         if images[0] is not BLANK:
             copy = database.images.copy(matches[0].index, folder)
             _log.info(f"----- Save Matched Pic in: {copy}")
         _log.info(f"Contact sheet: {sheet}")
-        if config.show and not _show(sheet):
+        if config.show and not ImageShow.show(drawn, str(sheet)):
             _log.warning(f"--show: this system has no viewer of images; {sheet} is there to open")
         matches = list(map(Match.as_dict, matches))
         documents.append({"query": str(path), "sheet": str(sheet), "matches": matches})
@@ -207,11 +208,6 @@ def _open_matches(matches: Sequence[Match], database: Split, skip_bad: bool) -> 
             _log.info(f"Not shown: {error}")
             images.append(BLANK)
     return images
-
-
-def _show(path: Path) -> bool:
-    with Image.open(path) as sheet:
-        return ImageShow.show(sheet, str(path))
 
 
 def _class_names(
