@@ -60,19 +60,15 @@ def load_or_build(
         check_writable(path.parent, [path])
         _log.info(f"Database codes: encoding {len(missing)} images ({why or 'new or changed'})")
         subset = database.subset(np.array(missing))
-        coded_queries, new = encoder.encode(queries, subset, even_none=True)
+        coded_queries, new = encoder.encode(queries, subset)
         left_out.update({missing[place]: problem for place, problem in new.left_out.items()})
         found = [index for place, index in enumerate(missing) if place not in new.left_out]
         kept.update(zip([keys[index] for index in found], new.codes))
     else:
-        (coded_queries,) = encoder.encode(queries, even_none=True)
+        (coded_queries,) = encoder.encode(queries)
     indices = np.setdiff1d(np.arange(len(keys)), sorted(left_out))
-    for split, coded, bad in (
-        (queries, coded_queries.codes, coded_queries.left_out),
-        (database, indices, left_out),
-    ):
-        if not len(coded):
-            raise none_readable(split, bad)
+    if not len(indices):
+        raise none_readable(database, left_out)
     codes = np.stack([kept[keys[index]] for index in indices])
     warn_of_equal_codes(codes, database.name)
     if missing or list(kept) != list(dict.fromkeys(keys[index] for index in indices)):

@@ -77,26 +77,22 @@ class Encoder:
         self.batch_size = batch_size
 
     def encode(
-        self,
-        *splits: Split,
-        stop: engine.StopFlag | None = None,
-        even_none: bool = False,
-        keep_z: bool = False,
+        self, *splits: Split, stop: engine.StopFlag | None = None, keep_z: bool = False
     ) -> list[Encoded]:
         """Encodes splits, each in its order, with the weights of this moment; all ranks together.
 
         `keep_z` asks for z beside the codes, of a backend that has it: not of an exported model.
 
         Raises:
-            UserError: an image is missing or damaged; where such are left out: all of a split
-                are, unless `even_none`.
+            UserError: an image is missing or damaged; where such are left out: all of a whole
+                split are.
             Interrupted: `stop`, asked before each batch, was agreed on.
         """
         encoded = []
         with self.backend:
             for split in splits:
                 encoded.append(self._encode(split, stop, keep_z))
-                if not (even_none or len(encoded[-1].codes)):
+                if split.indices is None and not len(encoded[-1].codes):
                     raise none_readable(split, encoded[-1].left_out)
         return encoded
 
