@@ -327,8 +327,7 @@ class Config:
 
     def settings(self, command: str = TRAIN_MULTI) -> dict[str, Any]:
         """The settings of one command, name → value."""
-        options = Config.options().items()
-        return {name: getattr(self, name) for name, o in options if command in o.commands}
+        return {name: getattr(self, name) for name in Config.options(command)}
 
     def changed(self, command: str = TRAIN_MULTI) -> dict[str, Any]:
         """The settings of one command that are neither the defaults nor the data set's."""
@@ -344,9 +343,10 @@ class Config:
         return yaml.safe_dump(self.settings(TRAIN), sort_keys=False, allow_unicode=True)
 
     @classmethod
-    def options(cls) -> dict[str, Option]:
-        """Every setting's declaration, by name."""
-        return {f.name: f.metadata["option"] for f in fields(cls) if "option" in f.metadata}
+    def options(cls, command: str | None = None) -> dict[str, Option]:
+        """The declarations of one command's settings, or of all, by name."""
+        found = {f.name: f.metadata["option"] for f in fields(cls) if "option" in f.metadata}
+        return {name: o for name, o in found.items() if command in (None, *o.commands)}
 
     def splits(self, *names: str) -> list[Split]:
         """Splits of the data set: 'train', 'test', 'database'."""

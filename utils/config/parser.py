@@ -138,9 +138,7 @@ def build_parser(command: Command) -> argparse.ArgumentParser:
         "--config", metavar="FILE", help="YAML file of settings; flags given here beat it"
     )
     groups: dict[str, Any] = {}
-    for name, option in _OPTIONS.items():
-        if command.name not in option.commands:
-            continue
+    for name, option in Config.options(command.name).items():
         if option.group not in groups:
             groups[option.group] = parser.add_argument_group(option.group)
         default = command.bit if name == "bit" else getattr(Config, name)
@@ -196,17 +194,15 @@ def parse_config(command: Command, arguments: Sequence[str] | None = None) -> Co
 
 
 def _read_settings(path: Path, command: Command) -> dict[str, Any]:
-    known = [name for name, option in _OPTIONS.items() if command.name in option.commands]
-    settings = {}
+    known, settings = Config.options(command.name), {}
     for key, value in read_yaml_mapping(path, "a YAML file of settings").items():
         name = key.replace("-", "_")
-        if name in _OPTIONS and name not in known:  # another command's, such as a training's
-            continue
-        if name not in known:
+        if name in known:
+            settings[name] = _typed(f"{path}: {key}", name, value)
+        elif name not in _OPTIONS:  # else it is another command's, such as a training's
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(known)}"
             raise UserError(f"{path}: unknown key {short_repr(key)}{hint}")
-        settings[name] = _typed(f"{path}: {key}", name, value)
     return settings
 
 
@@ -215,17 +211,15 @@ def _saved_settings(chosen: dict[str, Any], command: Command) -> dict[str, Any]:
     path = find_state(chosen["resume"], TRAINING)
     if not os.path.isfile(path):  # the published code's two files, or none: it will be told
         return {}
-    record = read_record(path)
-    saved = record.get("settings")
+    saved = read_record(path).get("settings")
     if not isinstance(saved, dict):
         raise UserError(f"{path}: not a training state: it has no settings")
-    settings: dict[str, Any] = {"output_dir": str(path.parent)}
     other_data = chosen.get("dataset", saved.get("dataset")) != saved.get("dataset")
-    for name, option in _OPTIONS.items():
-        left_out = name in OF_THIS_RUN or (other_data and name in _OF_THE_DATA_SET)
-        if left_out or command.name not in option.commands or name not in saved:
-            continue
-        settings[name] = _typed(f"{path}: {name}", name, saved[name])
+    left_out = {*OF_THIS_RUN, *(_OF_THE_DATA_SET if other_data else ())}
+    settings: dict[str, Any] = {"output_dir": str(path.parent)}
+    for name in Config.options(command.name):
+        if name in saved and name not in left_out:
+            settings[name] = _typed(f"{path}: {name}", name, saved[name])
     return settings
 
 
