@@ -88,13 +88,8 @@ class Encoder:
                 split are.
             Interrupted: `stop`, asked before each batch, was agreed on.
         """
-        encoded = []
         with self.backend:
-            for split in splits:
-                encoded.append(self._encode(split, stop, keep_z))
-                if split.indices is None and not len(encoded[-1].codes):
-                    raise none_readable(split, encoded[-1].left_out)
-        return encoded
+            return [self._encode(split, stop, keep_z) for split in splits]
 
     def _encode(self, split: Split, stop: engine.StopFlag | None, keep_z: bool) -> Encoded:
         shard = (distributed.rank(), distributed.world_size())
@@ -105,6 +100,8 @@ class Encoder:
         if len(index) == len(split.labels):
             return Encoded(codes, split, {}, z)
         bad = distributed.merged(batches.bad)
+        if split.indices is None and not len(index):
+            raise none_readable(split, bad)
         return Encoded(codes, split.subset(index), bad, z)
 
     def provenance(self) -> dict[str, Any]:
