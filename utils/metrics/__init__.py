@@ -204,8 +204,29 @@ def evaluate_retrieval(
     for block_scores, block_curves in map_blocks(score, task.queries, threads):
         scores += block_scores
         curves = curves + block_curves
-    digest = labels_digest(query_labels, database_labels)
-    return _summary(task, scores, points, curves / task.queries, digest)
+    ends = np.cumsum(list(map(np.size, points)))[:-1]
+    precision, recall = (np.split(values, ends) for values in curves / task.queries)
+    curves_by_name = {
+        name: PrecisionRecall(*(tuple(values.tolist()) for values in of_curve))
+        for name, *of_curve in zip(_CURVES, points, precision, recall)
+    }
+    columns = {name: tuple(map(operator.itemgetter(name), scores)) for name in scores[0]}
+    hits = zip(HIT_RANKS, zip(*columns.pop("hit_rate_at")))
+    values = {
+        name: sum(column) if name.startswith("queries_") else mean_of(column, task.queries)
+        for name, column in columns.items()
+    }
+    return RetrievalMetrics(
+        bit=task.bit,
+        queries=task.queries,
+        database=task.rows,
+        topk=task.topk,
+        average_precision={n: column for n, column in columns.items() if n.startswith("map")},
+        hit_rate_at={k: mean_of(column, task.queries) for k, column in hits},
+        labels_sha256=labels_digest(query_labels, database_labels),
+        **curves_by_name,
+        **values,
+    )
 
 
 def _score(
@@ -232,37 +253,6 @@ def _score(
         "queries_without_relevant": int(n_relevant == 0),
         "queries_leaving_out_a_row": int(task.leaves_out_a_row(query)),
     }
-
-
-def _summary(
-    task: RetrievalTask,
-    scores: list[dict[str, Any]],
-    points: tuple[np.ndarray, ...],
-    curves: np.ndarray,
-    labels_sha256: str,
-) -> RetrievalMetrics:
-    ends = np.cumsum(list(map(np.size, points)))[:-1]
-    curves_by_name = {}
-    for name, at, (precision, recall) in zip(_CURVES, points, np.split(curves, ends, axis=1)):
-        known = map(tuple, (at.tolist(), precision.tolist(), recall.tolist()))
-        curves_by_name[name] = PrecisionRecall(*known)
-    columns = {name: tuple(map(operator.itemgetter(name), scores)) for name in scores[0]}
-    hits = zip(HIT_RANKS, zip(*columns.pop("hit_rate_at")))
-    values = {
-        name: sum(column) if name.startswith("queries_") else mean_of(column, task.queries)
-        for name, column in columns.items()
-    }
-    return RetrievalMetrics(
-        bit=task.bit,
-        queries=task.queries,
-        database=task.rows,
-        topk=task.topk,
-        average_precision={n: column for n, column in columns.items() if n.startswith("map")},
-        hit_rate_at={k: mean_of(column, task.queries) for k, column in hits},
-        labels_sha256=labels_sha256,
-        **curves_by_name,
-        **values,
-    )
 
 
 def _share(part: float, whole: int) -> float:
