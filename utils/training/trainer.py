@@ -286,10 +286,8 @@ class Trainer:
                 "that say nothing: codes of dissimilar images are becoming equal; "
                 "a lower --learning-rate may help"
             )
-        replaced = []
-        if self.config.on_bad_image == "skip":
-            replaced = list(distributed.merged(self.batches.bad).values())
-            self.bad_images.warn(replaced, "training images are bad, others take their places")
+        replaced = list(distributed.merged(self.batches.bad).values())
+        self.bad_images.warn(replaced, "training images are bad, others take their places")
         return {
             "run": self.started,
             "epoch": epoch,
