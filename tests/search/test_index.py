@@ -43,7 +43,7 @@ def opened(path, bit=8, weights="a" * 64, crop=24):
     """An index in a SQLite file, and what encodes its images."""
     backend = Reds()
     network = {"weights": "w.pdparams", "weights_sha256": weights}
-    encoder = Encoder(backend, build_transform("short_side", 30, crop), 3, None, network)
+    encoder = Encoder(backend, build_transform("short_side", 30, crop), 3, weights=network)
     return ImageIndex(open_store(str(path)), encoder, {"bit": bit}), backend
 
 

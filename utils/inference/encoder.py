@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -53,10 +53,11 @@ class Backend:
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
 class Encoder:
     """Encodes splits with one backend and one transform.
 
-    Args:
+    Attributes:
         backend: runs the network.
         transform: of queries and database, RGB image → [h, w, 3] uint8.
         batch_size: images at a time.
@@ -64,17 +65,11 @@ class Encoder:
         weights: their fingerprint (`models.hashnet.load_network`), for the provenance of codes.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        transform: Transform,
-        batch_size: int,
-        options: LoaderOptions | None = None,
-        weights: dict[str, str] | None = None,
-    ):
-        self.backend, self.transform = backend, transform
-        self.options, self.weights = options or LoaderOptions(), weights or {}
-        self.batch_size = batch_size
+    backend: Backend
+    transform: Transform
+    batch_size: int
+    options: LoaderOptions = field(default_factory=LoaderOptions)
+    weights: dict[str, str] = field(default_factory=dict)
 
     def encode(
         self, *splits: Split, stop: engine.StopFlag | None = None, keep_z: bool = False

@@ -152,9 +152,7 @@ def tell_sizes(config: Config, queries: Split, database: Split) -> None:
         _log.info(f"----- Total # of {name} batch: {-(-len(split) // images)}")
 
 
-def build_encoder(
-    config: Config, network: HashingNetwork, weights: dict[str, str] | None = None
-) -> Encoder:
+def build_encoder(config: Config, network: HashingNetwork, weights: dict[str, str]) -> Encoder:
     """The encoder that these settings ask for; `weights` is the fingerprint of the network's."""
     transform = config.transform()
     backend = build_backend(network, config.crop_size, config.encoder, config.precision)

@@ -110,7 +110,7 @@ class Trainer:
             config.momentum,
             config.weight_decay,
         )
-        encoder = build_encoder(config, self.network)
+        encoder = build_encoder(config, self.network, weights={})
         self.evaluator = Evaluator(config, encoder, queries, database)
         # What decides what a training computes: saved with it, compared where it goes on.
         splits = train_set, queries, database
