@@ -28,8 +28,7 @@ from typing import Any
 from utils.config.parser import Parser
 from utils.datasets.info import RESIZES
 from utils.search import find_images
-from utils.search.index import MODEL, Changes, ImageIndex, folder_name, load_encoder
-from utils.search.store import open_store
+from utils.search.index import MODEL, Changes, ImageIndex, folder_name, load_encoder, open_store
 from utils.system.errors import UserError, printable, run_command, shown_on
 from utils.system.logger import log_to_console
 

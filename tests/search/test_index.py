@@ -16,8 +16,7 @@ from PIL import Image
 from utils.datasets.transforms import build_transform
 from utils.inference.encoder import Encoder
 from utils.search import index as index_module
-from utils.search.index import ImageIndex, folder_name
-from utils.search.store import open_store
+from utils.search.index import ImageIndex, folder_name, open_store
 from utils.system.errors import UserError
 
 COMMAND = "deploy/search/index.py"

@@ -298,6 +298,12 @@ class ImageIndex:
         return len(ids)
 
 
+def open_store(name: str) -> Store:
+    """`http(s)://host:port`: a Milvus server; `milvus:FILE.db`: Milvus Lite; else a SQLite file."""
+    on_milvus = name.startswith(("http://", "https://", "milvus:"))
+    return MilvusStore(name) if on_milvus else SqliteStore(name)
+
+
 def load_encoder(model: dict[str, Any], device: str = "auto") -> Encoder:
     """Loads a network as an index needs it, and Paddle where the network does.
 
