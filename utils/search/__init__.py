@@ -77,17 +77,16 @@ def find_images(names: Sequence[str], below: bool = False) -> list[str]:
         if not os.path.isdir(path):
             found.append(path)
             continue
-        files: list[tuple[str, str]] = []
+        before, passed = len(found), 0
         for where, folders, inside in os.walk(path, onerror=_refuse):
             folders[:] = sorted(name for name in folders if below and not name.startswith("."))
-            files += [(where, name) for name in sorted(inside)]
-        images = [os.path.join(where, name) for where, name in files if is_image_name(name)]
-        if not images:
+            images = sorted(filter(is_image_name, inside))
+            found += [os.path.join(where, name) for name in images]
+            passed += len(inside) - len(images)
+        if len(found) == before:
             raise UserError(f"{path}: the folder holds no image")
-        if len(files) > len(images):
-            passed = len(files) - len(images)
+        if passed:
             _log.info(f"{path}: {passed} files are passed over, their names are no images'")
-        found += images
     return found
 
 
