@@ -77,10 +77,10 @@ def relevant_share(
     database = ClassBitmaps(database_labels)
     shares = []
     for query, labels in enumerate(query_labels):
-        relevant, left_out = database.sharing(labels), -1 if exclude is None else exclude[query]
-        counted = len(relevant) - (left_out >= 0)
-        own = relevant[left_out] if left_out >= 0 else 0
-        shares.append((int(relevant.sum()) - int(own)) / counted if counted else 0.0)
+        relevant = database.sharing(labels)
+        if exclude is not None and exclude[query] >= 0:
+            relevant = np.delete(relevant, exclude[query])
+        shares.append(np.count_nonzero(relevant) / max(relevant.size, 1))
     return float(np.mean(shares))
 
 
