@@ -6,6 +6,7 @@ import argparse
 import difflib
 import math
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -107,7 +108,8 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None):
         args = sys.argv[1:] if args is None else args
-        return super().parse_known_args([_with_hyphens(a) for a in args], namespace)
+        flags = [re.sub("^--[^=]*", lambda flag: flag[0].replace("_", "-"), a) for a in args]
+        return super().parse_known_args(flags, namespace)
 
     def error(self, message: str):
         flag = message.partition("unrecognized arguments: ")[2].split("=")[0].split(" ")[0]
@@ -115,13 +117,6 @@ class Parser(argparse.ArgumentParser):
         if flag and near:
             raise UserError(f"unknown flag {flag}; did you mean {near[0]}?")
         raise UserError(f"{message} ({self.prog} --help lists the flags)")
-
-
-def _with_hyphens(argument: str) -> str:
-    if not argument.startswith("--"):
-        return argument
-    name, equals, value = argument.partition("=")
-    return name.replace("_", "-") + equals + value
 
 
 def _flag(name: str) -> str:
