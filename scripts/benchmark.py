@@ -47,7 +47,8 @@ from utils.datasets.images import open_image
 from utils.datasets.lists import read_list
 from utils.datasets.transforms import build_transform
 from utils.metrics import evaluate_retrieval, mean_average_precision
-from utils.search.store import BATCH, Entry, open_store
+from utils.search.index import open_store
+from utils.search.store import BATCH, Entry
 from utils.system.errors import UserError, run_command
 from utils.system.runtime import setup_paddle, usable_cores
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -47,7 +46,7 @@ def _encoding(
     transform = build_transform("short_side", side * 8 // 7, side)
     cache = cache_folder(cache_dir, transform.resize) if cache_dir else None
     options = LoaderOptions(cores_for_each(), cache=cache)
-    split = unlisted_images(list(map(Path, paths)), "the benchmark")
+    split = unlisted_images(paths, "the benchmark")
     backend = build_backend(_network(bit), side, "auto", precision)
     return backend, BatchLoader(split, transform, BATCH, options)
 

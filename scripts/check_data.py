@@ -172,7 +172,7 @@ def check_dataset(
 def _open_cifar10(info: DatasetInfo, folder: Path, seed: int) -> tuple[Lists, Files]:
     lists, files = {}, {}
     for split in open_splits(info, SPLITS, str(folder), seed=seed):
-        names = split.names()
+        names = split.images.names
         lists[split.name] = image_list(split.origin["list"], names, split.labels)
         for index, name in enumerate(names):
             files[name] = scan.Scanned(split.images.key(index).encode(), "PNG")

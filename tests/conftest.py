@@ -109,7 +109,8 @@ def weights_16(tmp_path_factory):
 
     paddle.seed(3)
     network, transform = HashNet(16), build_transform("short_side", 256, 224)
-    images = unlisted_images(sorted((COCO_LITE / "train2014").iterdir())[:16], "coco_lite")
+    paths = sorted(map(str, (COCO_LITE / "train2014").iterdir()))
+    images = unlisted_images(paths[:16], "coco_lite")
     pixels = first_images(images, transform, 16, LoaderOptions())
     initialize_from_data(network, Normalize()(paddle.to_tensor(pixels)))
     path = tmp_path_factory.mktemp("weights") / "weights_16.pdparams"

@@ -14,8 +14,7 @@ from helpers import COCO_LITE
 from deploy.search.serve import Server
 from utils.datasets.transforms import build_transform
 from utils.inference.encoder import Encoder
-from utils.search.index import ImageIndex, folder_name
-from utils.search.store import open_store
+from utils.search.index import ImageIndex, folder_name, open_store
 
 HTML_LABEL, HTML_NAME = "<img src=x onerror=boom()>", "<b onclick=boom()>&amp;'.jpg"
 

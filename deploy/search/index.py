@@ -28,8 +28,7 @@ from typing import Any
 from utils.config.parser import Parser
 from utils.datasets.info import RESIZES
 from utils.search import find_images
-from utils.search.index import MODEL, Changes, ImageIndex, folder_name, load_encoder
-from utils.search.store import open_store
+from utils.search.index import MODEL, Changes, ImageIndex, folder_name, load_encoder, open_store
 from utils.system.errors import UserError, printable, run_command, shown_on
 from utils.system.logger import log_to_console
 
@@ -88,7 +87,7 @@ def search(arguments: argparse.Namespace) -> None:
     index = open_index(arguments) if arguments.img else ImageIndex(open_store(arguments.index))
     with index:
         images = find_images(arguments.img)
-        asked.update(zip(map(str, images), index.encode(images) if images else ()))
+        asked.update(zip(images, index.encode(images) if images else ()))
         answers = {query: index.search(code, *how) for query, code in asked.items()}
     if arguments.json:
         found = {query: [hit._asdict() for hit in hits] for query, hits in answers.items()}

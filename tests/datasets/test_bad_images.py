@@ -58,7 +58,7 @@ def test_encoding_leaves_the_image_out_of_codes_labels_and_images(split, threads
     assert list(encoded.left_out) == BAD
     matches = search(encoded.codes[-1:], [None], encoded.codes, encoded.split, IMAGES)[0]
     assert sorted(match.index for match in matches) == GOOD
-    assert all(match.image == split.images.name(match.index) for match in matches)
+    assert all(match.image == split.images.names[match.index] for match in matches)
     with pytest.raises(UserError, match=r"picture 2\.png"):
         encoder(LoaderOptions(threads)).encode(split)
 

@@ -38,7 +38,7 @@ def opened(monkeypatch):
     """Counts the image files that are decoded."""
     names, open_file = [], ImageFiles.open
     monkeypatch.setattr(
-        ImageFiles, "open", lambda s, i, least=0: names.append(s.name(i)) or open_file(s, i, least)
+        ImageFiles, "open", lambda s, i, least=0: names.append(s.names[i]) or open_file(s, i, least)
     )
     return names
 
@@ -68,7 +68,8 @@ def test_cold_and_warm_give_the_bytes_of_the_files(split, tmp_path, opened, tran
 
 
 def test_real_photos_in_training_and_evaluation_share_a_cache(real_data, tmp_path, opened):
-    photos = unlisted_images(sorted(real_data.glob("coco_photos/val2014/*.jpg")), "a test")
+    paths = sorted(map(str, real_data.glob("coco_photos/val2014/*.jpg")))
+    photos = unlisted_images(paths, "a test")
     for train in (False, True):
         transform = build_transform("short_side", 256, 224, train=train)
         expected = epoch(photos, transform)
@@ -79,7 +80,7 @@ def test_real_photos_in_training_and_evaluation_share_a_cache(real_data, tmp_pat
 
 def test_a_changed_file_is_read_again_and_a_missing_one_is_missing(split, tmp_path):
     epoch(split, TEST, tmp_path / "cache")
-    path = Path(split.images.name(3))
+    path = Path(split.images.names[3])
     drawn_image(61, 47, seed=99).save(path)
     os.utime(path, ns=(5, 5))
     assert_same(epoch(split, TEST, tmp_path / "cache"), epoch(split))
@@ -163,4 +164,4 @@ def test_a_full_disk_is_said_once_and_costs_the_cache_alone(split, tmp_path):
     assert lines == [f"Image cache: images are not kept in {folder}: File too large"]
     assert not [path for path in folder.rglob("*") if path.is_file()]
     with pytest.raises(UserError, match="cannot be written"):
-        cache_folder(split.images.name(0), TEST.resize)
+        cache_folder(split.images.names[0], TEST.resize)

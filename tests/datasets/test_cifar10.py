@@ -60,7 +60,7 @@ def splits_of(folder, database, seed=0):
 
 def names_of(split):
     """What the images of a split are called."""
-    return [split.images.name(index) for index in range(len(split))]
+    return list(split.images.names)
 
 
 @pytest.mark.parametrize("layout", ["official", "repacked", "unpacked", "batches alone"])

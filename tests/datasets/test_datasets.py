@@ -28,7 +28,7 @@ def test_a_split_knows_where_its_images_and_labels_come_from(tmp_path):
     path = write_data_set(tmp_path, rows=3)
     split = open_train(tmp_path)
     assert len(split) == 3 and split.name == "train"
-    assert split.images.name(2) == str(tmp_path / "picture 2.png")
+    assert split.images.names[2] == str(tmp_path / "picture 2.png")
     assert split.images.open(2).tobytes() == drawn_image(48, 40, seed=2).tobytes()
     assert split.origin["list"] == "train.txt" and len(split.origin["list_sha256"]) == 64
     path.write_text(path.read_text().replace("picture 2", "picture 1"))
@@ -55,11 +55,11 @@ def test_a_subset_has_the_images_labels_and_places_of_its_indices(tmp_path):
     assert len(some) == 2 and some.origin == split.origin
     assert some.indices.tolist() == [1, 4] and split.indices is None
     np.testing.assert_array_equal(some.labels, split.labels[[1, 4]])
-    assert some.images.name(1) == split.images.name(4)
+    assert some.images.names[1] == split.images.names[4]
     assert some.images.key(1) == split.images.key(4)
     assert some.images.open(1).tobytes() == split.images.open(4).tobytes()
     copied = some.images.copy(1, tmp_path / "copies")
-    assert copied.read_bytes() == Path(split.images.name(4)).read_bytes()
+    assert copied.read_bytes() == Path(split.images.names[4]).read_bytes()
     assert split.subset(np.arange(5)) is split
 
 
@@ -72,7 +72,7 @@ def test_queries_are_found_in_the_database_by_path_however_it_is_written(tmp_pat
 
 
 def test_unlisted_images_have_no_labels_and_name_their_source(tmp_path):
-    split = unlisted_images([tmp_path / "none.jpg"], "--img")
+    split = unlisted_images([str(tmp_path / "none.jpg")], "--img")
     assert (len(split), split.labels.shape, split.name) == (1, (1, 0), "query")
     with pytest.raises(UserError, match=r"none\.jpg: missing; named in --img"):
         split.images.open(0)

@@ -19,8 +19,8 @@ from PIL import Image
 from served_index import HTML_LABEL, HTML_NAME, make_index, open_index, serving
 
 from deploy.search import serve
-from utils.search.index import ImageIndex, load_encoder
-from utils.search.store import SqliteStore, open_store
+from utils.search.index import ImageIndex, load_encoder, open_store
+from utils.search.store import SqliteStore
 from utils.system.errors import UserError
 
 TOKEN = "a_token-of_24-characters"

@@ -16,8 +16,7 @@ from PIL import Image
 from utils.datasets.transforms import build_transform
 from utils.inference.encoder import Encoder
 from utils.search import index as index_module
-from utils.search.index import ImageIndex, folder_name
-from utils.search.store import open_store
+from utils.search.index import ImageIndex, folder_name, open_store
 from utils.system.errors import UserError
 
 COMMAND = "deploy/search/index.py"
@@ -43,7 +42,7 @@ def opened(path, bit=8, weights="a" * 64, crop=24):
     """An index in a SQLite file, and what encodes its images."""
     backend = Reds()
     network = {"weights": "w.pdparams", "weights_sha256": weights}
-    encoder = Encoder(backend, build_transform("short_side", 30, crop), 3, None, network)
+    encoder = Encoder(backend, build_transform("short_side", 30, crop), 3, weights=network)
     return ImageIndex(open_store(str(path)), encoder, {"bit": bit}), backend
 
 

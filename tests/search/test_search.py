@@ -49,12 +49,12 @@ def test_matches_stand_by_distance_and_then_by_index(database):
     assert [m.relevant for m in unknown] == [None] * 3
     found = [(m.rank, m.distance, m.index, m.relevant) for m in matches]
     assert found == [(1, 0, 0, True), (2, 0, 3, None), (3, 1, 1, False)]
-    assert matches[0].image == database.images.name(0)
+    assert matches[0].image == database.images.names[0]
     assert matches[0].as_dict() == {
         "rank": 1,
         "distance": 0,
         "row": 0,
-        "picture": database.images.name(0),
+        "picture": database.images.names[0],
         "relevant": True,
     }
 
@@ -68,7 +68,7 @@ def test_names_stand_for_files_and_folders(tmp_path, database):
     folder = tmp_path / "images"
     (folder / "notes.txt").write_text("no image", encoding="utf-8")
     found = find_images([str(folder / "3.png"), str(folder)])
-    assert found == [folder / f"{name}.png" for name in (3, 0, 1, 2, 3)]
+    assert found == [str(folder / f"{name}.png") for name in (3, 0, 1, 2, 3)]
     with pytest.raises(UserError, match=r"9\.png: the image is missing"):
         find_images([str(folder / "9.png")])
     (tmp_path / "empty").mkdir()
@@ -108,12 +108,12 @@ def ask(
     options = LoaderOptions(skip_bad=skip_bad)
     encoder = Encoder(backend, transform, 2, options, {"weights_sha256": weights})
     config = replace(Config(), bit=8, topk=4, save_path=str(folder), info=info)
-    images = unlisted_images([Path(database.images.name(index)) for index in queries], "--img")
+    images = unlisted_images([database.images.names[index] for index in queries], "--img")
     return run_search(config, encoder, images, [database, database], folder / "codes.npy")
 
 
 def test_a_search_leaves_table_kept_lines_copy_and_sheet(tmp_path, database, capsys):
-    query, output = database.images.name(0), tmp_path / "output"
+    query, output = database.images.names[0], tmp_path / "output"
     (answer,) = ask(database, output, 0)
     said = capsys.readouterr().out
     lines = said.splitlines()
@@ -166,7 +166,7 @@ def listed(paths):
 def test_only_new_and_changed_images_are_encoded_and_every_code_is_of_its_image(
     tmp_path, database, capsys
 ):
-    paths = [Path(database.images.name(index)) for index in range(4)]
+    paths = list(map(Path, database.images.names[:4]))
     ask(listed(paths), tmp_path, 0)
 
     def encodes(paths, query, rows):
@@ -195,13 +195,13 @@ def test_codes_that_no_record_describes_are_set_aside(tmp_path, database, capsys
     np.save(tmp_path / "codes.npy", SIGNS)  # as the published code keeps them
     before = (tmp_path / "codes.npy").read_bytes()
     ask(database, tmp_path, 0)
-    assert "codes.kept.npy" in capsys.readouterr().out
-    assert (tmp_path / "codes.kept.npy").read_bytes() == before
+    assert "earlier_codes.npy" in capsys.readouterr().out
+    assert (tmp_path / "earlier_codes.npy").read_bytes() == before
     np.testing.assert_array_equal(np.load(tmp_path / "codes.npy"), CODES)
 
 
 def test_an_image_found_that_cannot_be_read_any_more(tmp_path, database, capsys):
-    output, gone = tmp_path / "output", database.images.name(0)
+    output, gone = tmp_path / "output", database.images.names[0]
     ask(database, output, 3)
     (output / "0.png").unlink()
     Path(gone).write_text("no image any more", encoding="utf-8")
@@ -319,10 +319,10 @@ ODD_NAMES = ["a\nb", "\x1b[31mred", "图片", "صورة", "😀", "ж" * 80, os.
 def test_names_that_no_terminal_and_no_sheet_could_bear(tmp_path, database, capsys, name):
     image = tmp_path / f"{name}.png"
     try:
-        shutil.copy(database.images.name(0), image)
+        shutil.copy(database.images.names[0], image)
     except (OSError, UnicodeError):
         pytest.skip("this system knows no such names")
-    found = listed([image, *map(database.images.name, range(3))])
+    found = listed([image, *database.images.names[:3]])
     (answer,) = ask(found, tmp_path / "output", 0)
     said = capsys.readouterr().out
     assert answer["matches"][0]["picture"] == str(image)
@@ -332,24 +332,24 @@ def test_names_that_no_terminal_and_no_sheet_could_bear(tmp_path, database, caps
 
 
 def test_more_matches_than_a_sheet_holds(tmp_path, database, capsys):
-    many = listed([database.images.name(0)] * 900)
+    many = listed([database.images.names[0]] * 900)
     log_to_console(json=False)
     transform = build_transform("short_side", 30, 24)
     encoder = Encoder(Reds("fp32"), transform, 64, LoaderOptions(), {"weights_sha256": "a"})
     config = replace(Config(), bit=8, topk=900, save_path=str(tmp_path), info=INFO)
-    queries = unlisted_images([Path(database.images.name(0))], "--img")
+    queries = unlisted_images([database.images.names[0]], "--img")
     (answer,) = run_search(config, encoder, queries, [many], tmp_path / "codes.npy")
     assert len(answer["matches"]) == 900
     assert max(Image.open(answer["sheet"]).size) < 1 << 16
 
 
 def test_files_that_are_no_images_are_counted(tmp_path, database, caplog):
-    folder = Path(database.images.name(0)).parent
+    folder = Path(database.images.names[0]).parent
     for name in ("._0.png", "notes.txt", "5.jfif"):
         (folder / name).write_bytes(b"")
     with caplog.at_level("INFO"):
         found = find_images([str(folder)])
-    assert [path.name for path in found] == ["0.png", "1.png", "2.png", "3.png", "5.jfif"]
+    assert [Path(path).name for path in found] == ["0.png", "1.png", "2.png", "3.png", "5.jfif"]
     assert "2 files are passed over" in caplog.text
 
 

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from utils.search.filters import parse_filter
+from utils.search.index import open_store
 from utils.search.milvus import MOST
-from utils.search.store import Entry, SqliteStore, open_store
+from utils.search.store import Entry, SqliteStore
 from utils.system.errors import UserError
 
 HAS_LITE = all(map(importlib.util.find_spec, ("pymilvus", "milvus_lite")))

@@ -157,6 +157,5 @@ def nearest(
                 indices[query] = near
                 distances[query] = of_query.take(near)
 
-    for _ in map_blocks(search, len(query_codes), threads):
-        pass
+    map_blocks(search, len(query_codes), threads)
     return distances, indices

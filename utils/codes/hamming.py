@@ -8,7 +8,7 @@ threads search nearly twice as fast as one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -157,7 +157,7 @@ def query_groups(queries: range, size: int = GROUP_QUERIES) -> Iterator[range]:
 
 def map_blocks(
     work: Callable[[range], Result], n_queries: int, threads: int | None = None
-) -> Iterable[Result]:
+) -> list[Result]:
     """Runs `work` over blocks of query numbers, in threads (None: one for each processor).
 
     Gives one result a block, in order. The blocks are the same whatever the number of threads.
@@ -165,6 +165,6 @@ def map_blocks(
     blocks = list(query_groups(range(n_queries), BLOCK_QUERIES))
     threads = threads or (usable_cores() if len(blocks) > 1 else 1)
     if threads == 1:
-        return map(work, blocks)
+        return list(map(work, blocks))
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, blocks))

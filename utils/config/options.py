@@ -59,7 +59,7 @@ def option(group: str, default: Any, help: str, commands=ANY_TRAIN, kind=None, *
 
 
 network = partial(option, "network and weights")
-data = partial(option, "data")
+data = partial(option, "data", commands=WITH_DATA)
 side = partial(data, commands=WITH_WEIGHTS, minimum=63, limit=MAX_SIDE)
 training = partial(option, "training recipe (defaults: the published one)")
 evaluation = partial(option, "evaluation")
@@ -106,28 +106,23 @@ class Config:
     )
 
     dataset: str = data(
-        "coco", "a folder of data/ with a dataset.yaml, or the path of such a folder", EVERY
+        "coco",
+        "a folder of data/ with a dataset.yaml, or the path of such a folder",
+        commands=EVERY,
     )
-    data_path: str = data(
-        "./datasets/COCO2014/", "folder of the images (default: the data set's)", WITH_DATA
-    )
-    list_path: str | None = data(
-        None, "folder of the list files (default: the data set's)", WITH_DATA
-    )
+    data_path: str = data("./datasets/COCO2014/", "folder of the images (default: the data set's)")
+    list_path: str | None = data(None, "folder of the list files (default: the data set's)")
     allow_outside: bool = data(
-        False, "lists may name images outside DATA_PATH (absolute paths, ..)", WITH_DATA
+        False, "lists may name images outside DATA_PATH (absolute paths, ..)"
     )
-    num_class: int = data(80, "labels an image", WITH_DATA, minimum=1, limit=MAX_CLASSES)
+    num_class: int = data(80, "labels an image", minimum=1, limit=MAX_CLASSES)
     crop_size: int = side(224, "side of the network's square input")
     resize_size: int = side(256, "short side before the crop")
-    batch_size: int = data(
-        64, "images a step, on each device", WITH_DATA, short=("-bs",), minimum=1
-    )
+    batch_size: int = data(64, "images a step, on each device", short=("-bs",), minimum=1)
     num_workers: int | None = data(
         None,
         "threads that load images ahead; 0: none, each batch is loaded when it is needed "
         "(default: the cores, shared by processes, 16 at most)",
-        WITH_DATA,
         kind=int,
         minimum=0,
         limit=MAX_PROCESSES,
@@ -136,24 +131,22 @@ class Config:
         "error",
         "a missing or damaged image: 'error' stops; 'skip' trains on another one in its place, "
         "leaves it out of codes and metrics, and says so",
-        WITH_DATA,
         choices=("error", "skip"),
     )
     cache_dir: str | None = data(
-        None,
-        "folder that keeps decoded and resized images, about 0.3 MB each (default: none)",
-        WITH_DATA,
+        None, "folder that keeps decoded and resized images, about 0.3 MB each (default: none)"
     )
     fast_decode: bool = data(
         False,
         "decode large JPEG files at 1/2, 1/4 or 1/8 of their size; faster, other codes",
-        WITH_WEIGHTS,
+        commands=WITH_WEIGHTS,
     )
     sampling: str = data(
         "replicate",
         "several devices: 'replicate', as published, gives each the whole training set in an "
         "order of its own; 'shard' gives each a part of every epoch and takes the steps of one "
         "device with their batches together",
+        commands=ANY_TRAIN,
         choices=("replicate", "shard"),
     )
 
@@ -334,8 +327,7 @@ class Config:
 
     def settings(self, command: str = TRAIN_MULTI) -> dict[str, Any]:
         """The settings of one command, name → value."""
-        options = Config.options().items()
-        return {name: getattr(self, name) for name, o in options if command in o.commands}
+        return {name: getattr(self, name) for name in Config.options(command)}
 
     def changed(self, command: str = TRAIN_MULTI) -> dict[str, Any]:
         """The settings of one command that are neither the defaults nor the data set's."""
@@ -351,9 +343,10 @@ class Config:
         return yaml.safe_dump(self.settings(TRAIN), sort_keys=False, allow_unicode=True)
 
     @classmethod
-    def options(cls) -> dict[str, Option]:
-        """Every setting's declaration, by name."""
-        return {f.name: f.metadata["option"] for f in fields(cls) if "option" in f.metadata}
+    def options(cls, command: str | None = None) -> dict[str, Option]:
+        """The declarations of one command's settings, or of all, by name."""
+        found = {f.name: f.metadata["option"] for f in fields(cls) if "option" in f.metadata}
+        return {name: o for name, o in found.items() if command in (None, *o.commands)}
 
     def splits(self, *names: str) -> list[Split]:
         """Splits of the data set: 'train', 'test', 'database'."""

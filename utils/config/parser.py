@@ -6,9 +6,10 @@ import argparse
 import difflib
 import math
 import os
+import re
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,6 @@ from utils.system.state_files import TRAINING, find_state, read_record
 _OPTIONS = Config.options()
 _NOT_GIVEN = object()
 _METAVARS = {int: "N", float: "X", bool: "True|False"}
-_HOW_TO_BEGIN = {"--resume": 1, "--last-epoch": 1, "--eval-first": 0}
-"""Flags that say how a training begins, and how many values each has."""
 OF_THIS_RUN = (
     *("resume", "force_resume", "last_epoch", "pretrained", "eval", "eval_first", "output_dir"),
     *("continuous", "curves"),
@@ -109,7 +108,8 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None):
         args = sys.argv[1:] if args is None else args
-        return super().parse_known_args([_with_hyphens(a) for a in args], namespace)
+        flags = [re.sub("^--[^=]*", lambda flag: flag[0].replace("_", "-"), a) for a in args]
+        return super().parse_known_args(flags, namespace)
 
     def error(self, message: str):
         flag = message.partition("unrecognized arguments: ")[2].split("=")[0].split(" ")[0]
@@ -117,13 +117,6 @@ class Parser(argparse.ArgumentParser):
         if flag and near:
             raise UserError(f"unknown flag {flag}; did you mean {near[0]}?")
         raise UserError(f"{message} ({self.prog} --help lists the flags)")
-
-
-def _with_hyphens(argument: str) -> str:
-    if not argument.startswith("--"):
-        return argument
-    name, equals, value = argument.partition("=")
-    return name.replace("_", "-") + equals + value
 
 
 def _flag(name: str) -> str:
@@ -140,9 +133,7 @@ def build_parser(command: Command) -> argparse.ArgumentParser:
         "--config", metavar="FILE", help="YAML file of settings; flags given here beat it"
     )
     groups: dict[str, Any] = {}
-    for name, option in _OPTIONS.items():
-        if command.name not in option.commands:
-            continue
+    for name, option in Config.options(command.name).items():
         if option.group not in groups:
             groups[option.group] = parser.add_argument_group(option.group)
         default = command.bit if name == "bit" else getattr(Config, name)
@@ -198,17 +189,15 @@ def parse_config(command: Command, arguments: Sequence[str] | None = None) -> Co
 
 
 def _read_settings(path: Path, command: Command) -> dict[str, Any]:
-    known = [name for name, option in _OPTIONS.items() if command.name in option.commands]
-    settings = {}
+    known, settings = Config.options(command.name), {}
     for key, value in read_yaml_mapping(path, "a YAML file of settings").items():
         name = key.replace("-", "_")
-        if name in _OPTIONS and name not in known:  # another command's, such as a training's
-            continue
-        if name not in known:
+        if name in known:
+            settings[name] = _typed(f"{path}: {key}", name, value)
+        elif name not in _OPTIONS:  # else it is another command's, such as a training's
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(known)}"
             raise UserError(f"{path}: unknown key {short_repr(key)}{hint}")
-        settings[name] = _typed(f"{path}: {key}", name, value)
     return settings
 
 
@@ -217,17 +206,15 @@ def _saved_settings(chosen: dict[str, Any], command: Command) -> dict[str, Any]:
     path = find_state(chosen["resume"], TRAINING)
     if not os.path.isfile(path):  # the published code's two files, or none: it will be told
         return {}
-    record = read_record(path)
-    saved = record.get("settings")
+    saved = read_record(path).get("settings")
     if not isinstance(saved, dict):
         raise UserError(f"{path}: not a training state: it has no settings")
-    settings: dict[str, Any] = {"output_dir": str(path.parent)}
     other_data = chosen.get("dataset", saved.get("dataset")) != saved.get("dataset")
-    for name, option in _OPTIONS.items():
-        left_out = name in OF_THIS_RUN or (other_data and name in _OF_THE_DATA_SET)
-        if left_out or command.name not in option.commands or name not in saved:
-            continue
-        settings[name] = _typed(f"{path}: {name}", name, saved[name])
+    left_out = {*OF_THIS_RUN, *(_OF_THE_DATA_SET if other_data else ())}
+    settings: dict[str, Any] = {"output_dir": str(path.parent)}
+    for name in Config.options(command.name):
+        if name in saved and name not in left_out:
+            settings[name] = _typed(f"{path}: {name}", name, saved[name])
     return settings
 
 
@@ -282,9 +269,14 @@ def command_to_resume(state: str | None, arguments: Sequence[str] | None = None)
     `state` is what `--resume` is to name; None: the command line (the process's own) as it was.
     """
     arguments = sys.argv if arguments is None else arguments
-    resume = ["--resume", state] if state else []
-    kept = _without_beginning(arguments) if state else arguments
-    return shlex.join(["python", *kept, *resume])
+    if state is None:
+        return shlex.join(["python", *arguments])
+    how_to_begin = Parser(add_help=False)
+    how_to_begin.add_argument("--resume")
+    how_to_begin.add_argument("--last-epoch")
+    how_to_begin.add_argument("--eval-first", action="store_true")
+    _, kept = how_to_begin.parse_known_args(arguments)
+    return shlex.join(["python", *kept, "--resume", state])
 
 
 def next_command(config: Config, script: str, command: Command, *rest: str) -> str:
@@ -294,13 +286,3 @@ def next_command(config: Config, script: str, command: Command, *rest: str) -> s
         if name in _ALSO_OF_THE_NEXT_STEP:
             words += [_flag(name)] if value is True else [_flag(name), str(value)]
     return shlex.join([*words, *rest])
-
-
-def _without_beginning(arguments: Sequence[str]) -> Iterator[str]:
-    rest = iter(arguments)
-    for argument in rest:
-        name, equals, _ = _with_hyphens(argument).partition("=")
-        if name not in _HOW_TO_BEGIN:
-            yield argument
-        elif _HOW_TO_BEGIN[name] and not equals:
-            next(rest, None)

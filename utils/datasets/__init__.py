@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 from collections.abc import Sequence
@@ -47,10 +46,6 @@ class Split:
         images, labels = self.images.subset(indices), self.labels[indices]
         return replace(self, images=images, labels=labels, indices=indices)
 
-    def names(self) -> list[str]:
-        """The images' names, in their order."""
-        return list(map(self.images.name, range(len(self))))
-
 
 def open_splits(
     info: DatasetInfo,
@@ -84,34 +79,29 @@ def open_splits(
         splits = _cifar10_splits(info, folder, seed)
         return [splits[name] for name in names]
     lists = Path(list_path) if list_path else info.folder
+    opened = []
     for name in names:
         if name not in info.lists:
             raise UserError(f"{info.name}: has no {name} list: it can be searched, no more")
-    num_class = num_class or info.num_class
-    return [
-        _list_split(name, folder, lists / info.lists[name], num_class, allow_outside)
-        for name in names
-    ]
-
-
-def _list_split(name: str, folder: Path, path: Path, num_class: int, allow_outside: bool) -> Split:
-    found = read_list(path, num_class, unlabelled=name == "database")
-    if not allow_outside:
-        check_inside(found)
-    origin = {"list": path.name, "list_sha256": found.sha256}
-    paths = list(map(functools.partial(os.path.join, folder), found.paths))
-    return Split(name, ImageFiles(paths, str(path), found.lines), found.labels, origin)
+        path = lists / info.lists[name]
+        found = read_list(path, num_class or info.num_class, unlabelled=name == "database")
+        if not allow_outside:
+            check_inside(found)
+        images = ImageFiles([os.path.join(folder, p) for p in found.paths], str(path), found.lines)
+        origin = {"list": path.name, "list_sha256": found.sha256}
+        opened.append(Split(name, images, found.labels, origin))
+    return opened
 
 
 def positions_in_database(queries: Split, database: Split) -> np.ndarray:
     """Where each query stands in the database, found by its name: [n_q] int64, -1 for nowhere."""
-    return positions(queries.names(), database.names())
+    return positions(queries.images.names, database.images.names)
 
 
-def unlisted_images(paths: Sequence[Path], source: str) -> Split:
+def unlisted_images(paths: Sequence[str], source: str) -> Split:
     """Images of no data set, without labels; `source`, such as a flag, names them in messages."""
     labels = np.zeros((len(paths), 0), dtype=np.uint8)
-    return Split("query", ImageFiles(list(map(str, paths)), source), labels, {})
+    return Split("query", ImageFiles(paths, source), labels, {})
 
 
 def _cifar10_splits(info: DatasetInfo, folder: Path, seed: int) -> dict[str, Split]:

@@ -110,23 +110,22 @@ class ImageFiles:
     """Image files, decoded when asked for.
 
     `source` (a list file or a flag) and its `lines` name them in messages.
+
+    Attributes:
+        names: the images' paths.
     """
 
     def __init__(self, paths: Sequence[str], source: str, lines: Sequence[int] | None = None):
-        self._paths, self._source, self._lines = paths, source, lines
-
-    def name(self, index: int) -> str:
-        """The image's path."""
-        return self._paths[index]
+        self.names, self._source, self._lines = paths, source, lines
 
     def open(self, index: int, least_side: int = 0) -> Image.Image:
         """The image, RGB; a bad one is a `UserError` that names the list's line."""
         line = "" if self._lines is None else f", line {self._lines[index]}"
-        return open_image(self._paths[index], self._source + line, least_side)
+        return open_image(self.names[index], self._source + line, least_side)
 
     def key(self, index: int) -> str:
         """Changes with the file's path, size and time of change."""
-        path = os.path.abspath(self._paths[index])
+        path = os.path.abspath(self.names[index])
         try:
             found = os.stat(path)
             version = f"{found.st_size} {found.st_mtime_ns}"
@@ -136,23 +135,20 @@ class ImageFiles:
 
     def copy(self, index: int, folder: Path) -> Path:
         """Copies the file, byte for byte; a file of that name with other content stays."""
-        path = Path(self._paths[index])
+        path = Path(self.names[index])
         return _write_beside_others(folder / path.name, path.read_bytes())
 
     def subset(self, indices: np.ndarray) -> ImageFiles:
         """Some of the images, in the order of `indices`."""
         lines = None if self._lines is None else [self._lines[index] for index in indices]
-        return ImageFiles([self._paths[index] for index in indices], self._source, lines)
+        return ImageFiles([self.names[index] for index in indices], self._source, lines)
 
 
 class ImageArray:
-    """Images in memory, n of [h, w, 3] uint8; the same methods as `ImageFiles`."""
+    """Images in memory, n of [h, w, 3] uint8; attributes and methods as those of `ImageFiles`."""
 
     def __init__(self, pixels: Sequence[np.ndarray], names: Sequence[str]):
-        self._pixels, self._names = pixels, names
-
-    def name(self, index: int) -> str:
-        return self._names[index]
+        self._pixels, self.names = pixels, names
 
     def open(self, index: int, least_side: int = 0) -> Image.Image:
         return Image.fromarray(self._pixels[index])
@@ -164,10 +160,10 @@ class ImageArray:
         """Writes the image as PNG; a file of that name with other content stays."""
         png = io.BytesIO()
         self.open(index).save(png, format="PNG")
-        return _write_beside_others(folder / Path(self._names[index]).name, png.getvalue())
+        return _write_beside_others(folder / Path(self.names[index]).name, png.getvalue())
 
     def subset(self, indices: np.ndarray) -> ImageArray:
-        names = [self._names[index] for index in indices]
+        names = [self.names[index] for index in indices]
         return ImageArray([self._pixels[index] for index in indices], names)
 
 

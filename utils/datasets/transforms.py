@@ -45,11 +45,8 @@ class Resize:
         # Kept in the records of codes and compared: other words would make old codes anew.
         decoded = f"JPEG reduced to {self.least_side} or more, " if self.least_side else ""
         side = self.side
-        return decoded + (
-            f"whole picture to {side}x{side} bilinear"
-            if self.square
-            else f"short side {side} bilinear"
-        )
+        what = f"whole picture to {side}x{side}" if self.square else f"short side {side}"
+        return f"{decoded}{what} bilinear"
 
 
 @dataclass(frozen=True)

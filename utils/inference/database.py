@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from utils.datasets import Split
 from utils.datasets.loader import none_readable
 from utils.inference.encoder import Encoded, Encoder
 from utils.system.errors import UserError
-from utils.system.files import check_writable
+from utils.system.files import check_writable, set_aside
 
 _log = logging.getLogger(__name__)
 
@@ -61,19 +60,15 @@ def load_or_build(
         check_writable(path.parent, [path])
         _log.info(f"Database codes: encoding {len(missing)} images ({why or 'new or changed'})")
         subset = database.subset(np.array(missing))
-        coded_queries, new = encoder.encode(queries, subset, even_none=True)
+        coded_queries, new = encoder.encode(queries, subset)
         left_out.update({missing[place]: problem for place, problem in new.left_out.items()})
         found = [index for place, index in enumerate(missing) if place not in new.left_out]
         kept.update(zip([keys[index] for index in found], new.codes))
     else:
-        (coded_queries,) = encoder.encode(queries, even_none=True)
+        (coded_queries,) = encoder.encode(queries)
     indices = np.setdiff1d(np.arange(len(keys)), sorted(left_out))
-    for split, coded, bad in (
-        (queries, coded_queries.codes, coded_queries.left_out),
-        (database, indices, left_out),
-    ):
-        if not len(coded):
-            raise none_readable(split, bad)
+    if not len(indices):
+        raise none_readable(database, left_out)
     codes = np.stack([kept[keys[index]] for index in indices])
     warn_of_equal_codes(codes, database.name)
     if missing or list(kept) != list(dict.fromkeys(keys[index] for index in indices)):
@@ -86,16 +81,17 @@ def _load(path: Path, bit: int, encoder: Encoder) -> tuple[dict[str, np.ndarray]
     """Codes kept at `path` by image, the images that they leave out, or why none can be used."""
     if not path.is_file():
         return {}, set(), f"{path} is not there yet"
+    record = None
     try:
         codes, record = load_codes(path, bit)
+        why = "; ".join(provenance_differences(record, encoder.provenance()))
     except UserError as error:
-        _set_aside(path)
-        return {}, set(), str(error)
-    if record is None:
-        _set_aside(path)
-    differences = provenance_differences(record, encoder.provenance())
-    if differences:
-        return {}, set(), "; ".join(differences)
+        why = str(error)
+    if record is None:  # they may be another program's: they are not written over
+        (aside,) = set_aside(path)
+        _log.info(f"Database codes: {path} may be of other weights or lists; now {aside}")
+    if why:
+        return {}, set(), why
     keys, left_out = record.get("images"), record.get("left_out", [])
     try:
         without = {index: keys[index] for index in left_out}
@@ -105,10 +101,3 @@ def _load(path: Path, bit: int, encoder: Encoder) -> tuple[dict[str, np.ndarray]
     except (TypeError, LookupError):
         pass
     return {}, set(), "its images are not recorded"
-
-
-def _set_aside(path: Path) -> None:
-    # Codes that no record describes may be another program's: they are not written over.
-    kept = path.with_name(f"{path.stem}.kept{path.suffix}")
-    os.replace(path, kept)
-    _log.info(f"Database codes: {path} may be of other weights or lists; now {kept}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -53,10 +53,11 @@ class Backend:
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
 class Encoder:
     """Encodes splits with one backend and one transform.
 
-    Args:
+    Attributes:
         backend: runs the network.
         transform: of queries and database, RGB image → [h, w, 3] uint8.
         batch_size: images at a time.
@@ -64,41 +65,26 @@ class Encoder:
         weights: their fingerprint (`models.hashnet.load_network`), for the provenance of codes.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        transform: Transform,
-        batch_size: int,
-        options: LoaderOptions | None = None,
-        weights: dict[str, str] | None = None,
-    ):
-        self.backend, self.transform = backend, transform
-        self.options, self.weights = options or LoaderOptions(), weights or {}
-        self.batch_size = batch_size
+    backend: Backend
+    transform: Transform
+    batch_size: int
+    options: LoaderOptions = field(default_factory=LoaderOptions)
+    weights: dict[str, str] = field(default_factory=dict)
 
     def encode(
-        self,
-        *splits: Split,
-        stop: engine.StopFlag | None = None,
-        even_none: bool = False,
-        keep_z: bool = False,
+        self, *splits: Split, stop: engine.StopFlag | None = None, keep_z: bool = False
     ) -> list[Encoded]:
         """Encodes splits, each in its order, with the weights of this moment; all ranks together.
 
         `keep_z` asks for z beside the codes, of a backend that has it: not of an exported model.
 
         Raises:
-            UserError: an image is missing or damaged; where such are left out: all of a split
-                are, unless `even_none`.
+            UserError: an image is missing or damaged; where such are left out: all of a whole
+                split are.
             Interrupted: `stop`, asked before each batch, was agreed on.
         """
-        encoded = []
         with self.backend:
-            for split in splits:
-                encoded.append(self._encode(split, stop, keep_z))
-                if not (even_none or len(encoded[-1].codes)):
-                    raise none_readable(split, encoded[-1].left_out)
-        return encoded
+            return [self._encode(split, stop, keep_z) for split in splits]
 
     def _encode(self, split: Split, stop: engine.StopFlag | None, keep_z: bool) -> Encoded:
         shard = (distributed.rank(), distributed.world_size())
@@ -109,6 +95,8 @@ class Encoder:
         if len(index) == len(split.labels):
             return Encoded(codes, split, {}, z)
         bad = distributed.merged(batches.bad)
+        if split.indices is None and not len(index):
+            raise none_readable(split, bad)
         return Encoded(codes, split.subset(index), bad, z)
 
     def provenance(self) -> dict[str, Any]:

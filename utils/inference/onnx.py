@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 OPSET = 13
 """Of ONNX's operators: the first version that has all of them."""
-_ERRORS_ALONE = 3
 
 
 @contextlib.contextmanager
@@ -68,7 +67,7 @@ class OnnxPredictor:
 
             settings = onnxruntime.SessionOptions()
             settings.intra_op_num_threads = maths_threads()
-            settings.log_severity_level = _ERRORS_ALONE
+            settings.log_severity_level = 3  # errors alone
             on = ["CPUExecutionProvider"]
             self._session = onnxruntime.InferenceSession(str(program), settings, providers=on)
 

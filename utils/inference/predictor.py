@@ -23,12 +23,9 @@ from utils.system.errors import UserError, first_line
 from utils.system.logger import quiet_console
 from utils.system.runtime import maths_threads
 
-_LEFT_BEHIND = ".pdiparams.info"
 _FETCHED = {".json": "fetch_name_0", ".pdmodel": "save_infer_model/scale_0.tmp_0"}
 """What Paddle calls the first output."""
 _GPU_POOL_MIB = 256
-_TENSORRT_WORKSPACE = 1 << 30
-_TENSORRT_LEAST_NODES = 3
 
 
 class Predictor:
@@ -87,9 +84,9 @@ def _config(program: Path, parameters: Path, options: PredictorOptions) -> infer
         config.enable_use_gpu(_GPU_POOL_MIB, options.gpu, precision)
         if options.use_tensorrt:
             config.enable_tensorrt_engine(
-                workspace_size=_TENSORRT_WORKSPACE,
+                workspace_size=1 << 30,
                 max_batch_size=options.batch_size,
-                min_subgraph_size=_TENSORRT_LEAST_NODES,
+                min_subgraph_size=3,
                 precision_mode=precision,
                 use_static=False,
                 use_calib_mode=False,
@@ -132,7 +129,7 @@ def write_program(
     parameters = sum(math.prod(parameter.shape) for parameter in network.parameters())
     if Path(f"{prefix}{PARAMETERS}").stat().st_size < 4 * parameters:  # Paddle says nothing of it
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    Path(f"{prefix}{_LEFT_BEHIND}").unlink(missing_ok=True)  # a pickle that inference never reads
+    Path(f"{prefix}{PARAMETERS}.info").unlink(missing_ok=True)  # a pickle that nothing reads
     program = program_of(prefix)
     fetched = _FETCHED[program.suffix]
     if program.suffix == ".json":

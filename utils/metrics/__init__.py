@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.codes.hamming import map_blocks, query_groups
+from utils.codes.hamming import map_blocks
 from utils.metrics.average_precision import (
     average_precision,
     mean_of,
@@ -154,14 +154,8 @@ def mean_average_precision(
     task = RetrievalTask(query_codes, query_labels, database_codes, database_labels, topk, exclude)
 
     def score(block: range) -> list[float]:
-        scanner, values = task.scanner(), []
-        for group in query_groups(block):
-            task.distances(scanner, group)
-            nearest = scanner.nearest_rows(list(map(task.depth, group)))
-            for query, rows in zip(group, nearest):
-                precisions = precision_at_relevant_ranks(task.relevant(query).take(rows))
-                values.append(average_precision(precisions))
-        return values
+        rankings = task.rankings(block)
+        return [average_precision(precision_at_relevant_ranks(ranked)) for *_, ranked in rankings]
 
     blocks = map_blocks(score, task.queries, threads)
     return mean_of(itertools.chain.from_iterable(blocks), task.queries)
@@ -199,23 +193,40 @@ def evaluate_retrieval(
     points = (cutoffs, np.arange(task.bit + 1), rank_cutoffs(task.rows))
 
     def score(block: range) -> tuple[list[dict[str, Any]], np.ndarray]:
-        scanner, scores, curves = task.scanner(), [], 0.0
-        for group in query_groups(block):
-            distances = task.distances(scanner, group)
-            nearest = scanner.nearest_rows(list(map(task.depth, group)))
-            for query, of_query, rows in zip(group, distances, nearest):
-                relevant = task.relevant(query)
-                counts = count_by_distance(of_query, relevant, task.bit)
-                scores.append(_score(task, query, relevant.take(rows), *counts))
-                curves = curves + query_curves(points, relevant.take(rows), *counts)
+        scores, curves = [], 0.0
+        for query, distances, relevant, ranked in task.rankings(block):
+            counts = count_by_distance(distances, relevant, task.bit)
+            scores.append(_score(task, query, ranked, *counts))
+            curves = curves + query_curves(points, ranked, *counts)
         return scores, curves
 
     scores, curves = [], 0.0
     for block_scores, block_curves in map_blocks(score, task.queries, threads):
         scores += block_scores
         curves = curves + block_curves
-    digest = labels_digest(query_labels, database_labels)
-    return _summary(task, scores, points, curves / task.queries, digest)
+    ends = np.cumsum(list(map(np.size, points)))[:-1]
+    precision, recall = (np.split(values, ends) for values in curves / task.queries)
+    curves_by_name = {
+        name: PrecisionRecall(*(tuple(values.tolist()) for values in of_curve))
+        for name, *of_curve in zip(_CURVES, points, precision, recall)
+    }
+    columns = {name: tuple(map(operator.itemgetter(name), scores)) for name in scores[0]}
+    hits = zip(HIT_RANKS, zip(*columns.pop("hit_rate_at")))
+    values = {
+        name: sum(column) if name.startswith("queries_") else mean_of(column, task.queries)
+        for name, column in columns.items()
+    }
+    return RetrievalMetrics(
+        bit=task.bit,
+        queries=task.queries,
+        database=task.rows,
+        topk=task.topk,
+        average_precision={n: column for n, column in columns.items() if n.startswith("map")},
+        hit_rate_at={k: mean_of(column, task.queries) for k, column in hits},
+        labels_sha256=labels_digest(query_labels, database_labels),
+        **curves_by_name,
+        **values,
+    )
 
 
 def _score(
@@ -242,37 +253,6 @@ def _score(
         "queries_without_relevant": int(n_relevant == 0),
         "queries_leaving_out_a_row": int(task.leaves_out_a_row(query)),
     }
-
-
-def _summary(
-    task: RetrievalTask,
-    scores: list[dict[str, Any]],
-    points: tuple[np.ndarray, ...],
-    curves: np.ndarray,
-    labels_sha256: str,
-) -> RetrievalMetrics:
-    ends = np.cumsum(list(map(np.size, points)))[:-1]
-    curves_by_name = {}
-    for name, at, (precision, recall) in zip(_CURVES, points, np.split(curves, ends, axis=1)):
-        known = map(tuple, (at.tolist(), precision.tolist(), recall.tolist()))
-        curves_by_name[name] = PrecisionRecall(*known)
-    columns = {name: tuple(map(operator.itemgetter(name), scores)) for name in scores[0]}
-    hits = zip(HIT_RANKS, zip(*columns.pop("hit_rate_at")))
-    values = {
-        name: sum(column) if name.startswith("queries_") else mean_of(column, task.queries)
-        for name, column in columns.items()
-    }
-    return RetrievalMetrics(
-        bit=task.bit,
-        queries=task.queries,
-        database=task.rows,
-        topk=task.topk,
-        average_precision={n: column for n, column in columns.items() if n.startswith("map")},
-        hit_rate_at={k: mean_of(column, task.queries) for k, column in hits},
-        labels_sha256=labels_sha256,
-        **curves_by_name,
-        **values,
-    )
 
 
 def _share(part: float, whole: int) -> float:

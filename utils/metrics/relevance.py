@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 
 from utils.codes import check_same_bit
-from utils.codes.hamming import HammingScanner, as_words
+from utils.codes.hamming import HammingScanner, as_words, query_groups
 from utils.system.errors import UserError
 
 # A multiple of 8: each block of rows fills whole bytes of the bitmaps.
@@ -76,18 +77,18 @@ def relevant_share(
     database = ClassBitmaps(database_labels)
     shares = []
     for query, labels in enumerate(query_labels):
-        relevant, left_out = database.sharing(labels), -1 if exclude is None else exclude[query]
-        counted = len(relevant) - (left_out >= 0)
-        own = relevant[left_out] if left_out >= 0 else 0
-        shares.append((int(relevant.sum()) - int(own)) / counted if counted else 0.0)
+        relevant = database.sharing(labels)
+        if exclude is not None and exclude[query] >= 0:
+            relevant = np.delete(relevant, exclude[query])
+        shares.append(np.count_nonzero(relevant) / max(relevant.size, 1))
     return float(np.mean(shares))
 
 
 class RetrievalTask:
     """Packed codes and 0/1 labels, checked, in the forms that make searching them fast.
 
-    Nothing in it changes after construction, so threads share it; each makes its own scanner. The
-    arguments are those of `utils.metrics.mean_average_precision`.
+    Nothing in it changes after construction, so threads share it. The arguments are those of
+    `utils.metrics.mean_average_precision`.
 
     Attributes:
         bit: code length.
@@ -126,14 +127,20 @@ class RetrievalTask:
         self._query_words = as_words(query_codes)
         self._database_words = as_words(database_codes)
 
-    def scanner(self) -> HammingScanner:
-        """A new scanner of the database, for one thread."""
-        return HammingScanner(self._database_words, self.bit)
+    def rankings(self, block: range) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+        """Ranks the database for each query of a block.
 
-    def distances(self, scanner: HammingScanner, group: range) -> np.ndarray:
-        """Hamming distances of a few queries to the database: see `HammingScanner.distances`."""
-        queries = slice(group.start, group.stop)
-        return scanner.distances(self._query_words[:, queries], self._exclude[queries])
+        Yields the query; its Hamming distances, [n], which the next one may overwrite (see
+        `HammingScanner.distances`); `relevant`, [n]; and the same of the rows ranked, [depth].
+        """
+        scanner = HammingScanner(self._database_words, self.bit)
+        for group in query_groups(block):
+            queries = slice(group.start, group.stop)
+            distances = scanner.distances(self._query_words[:, queries], self._exclude[queries])
+            nearest = scanner.nearest_rows(list(map(self.depth, group)))
+            for query, of_query, rows in zip(group, distances, nearest):
+                relevant = self.relevant(query)
+                yield query, of_query, relevant, relevant.take(rows)
 
     def relevant(self, query: int) -> np.ndarray:
         """uint8 [n]: 1 where the database row shares a label with the query.

@@ -22,7 +22,7 @@ from utils.datasets.info import DatasetInfo, in_repository
 from utils.inference.database import load_or_build
 from utils.inference.encoder import Encoder
 from utils.search.contact_sheet import MOST_IMAGES, draw_contact_sheet
-from utils.system.errors import UserError, printable
+from utils.system.errors import UserError, printable, reason
 from utils.system.files import atomic_write, check_writable
 from utils.system.logger import log_to_console
 
@@ -61,30 +61,37 @@ def start_search(config: Config) -> Split:
     """Opens the console, and the images that `--img` names once sheets can be written."""
     log_to_console(config.json)
     check_writable(config.save_path)
-    return unlisted_images(find_images(config.img or [in_repository(EXAMPLE)]), "--img")
+    return unlisted_images(find_images(config.img or [str(in_repository(EXAMPLE))]), "--img")
 
 
-def find_images(names: Sequence[str]) -> list[Path]:
+def find_images(names: Sequence[str], below: bool = False) -> list[str]:
     """Image files that the user names: files as they are, folders as the images in them, by name.
 
-    Raises a `UserError` where a path is missing, or a folder holds no image.
+    With `below`, also those in the folders below that are not hidden. Raises a `UserError` where a
+    path is missing, or a folder cannot be read or holds no image.
     """
-    found: list[Path] = []
-    for path in map(Path, names):
-        if os.path.isdir(path):  # Path.is_dir raises where a name is too long
-            files = [p for p in path.iterdir() if p.is_file()]
-            inside = [p for p in files if is_image_name(p.name)]
-            if not inside:
-                raise UserError(f"{path}: the folder holds no image")
-            if len(files) > len(inside):
-                passed = len(files) - len(inside)
-                _log.info(f"{path}: {passed} files are passed over, their names are no images'")
-            found += sorted(inside)
-        elif os.path.exists(path):
-            found.append(path)
-        else:
+    found: list[str] = []
+    for path in names:
+        if not os.path.exists(path):
             raise UserError(f"{path}: the image is missing")
+        if not os.path.isdir(path):
+            found.append(path)
+            continue
+        before, passed = len(found), 0
+        for where, folders, inside in os.walk(path, onerror=_refuse):
+            folders[:] = sorted(name for name in folders if below and not name.startswith("."))
+            images = sorted(filter(is_image_name, inside))
+            found += [os.path.join(where, name) for name in images]
+            passed += len(inside) - len(images)
+        if len(found) == before:
+            raise UserError(f"{path}: the folder holds no image")
+        if passed:
+            _log.info(f"{path}: {passed} files are passed over, their names are no images'")
     return found
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(f"{error.filename}: cannot be read: {reason(error)}") from error
 
 
 def known_labels(paths: Sequence[Path], splits: Sequence[Split]) -> list[np.ndarray | None]:
@@ -95,10 +102,9 @@ def known_labels(paths: Sequence[Path], splits: Sequence[Split]) -> list[np.ndar
     resolved = list(map(Path.resolve, paths))
     names, found = set(map(operator.attrgetter("name"), resolved)), {}
     for split in splits:
-        for index in range(len(split.labels)):
-            path = Path(split.images.name(index))
+        for path, labels in zip(map(Path, split.images.names), split.labels):
             if path.name in names:
-                found.setdefault(path.resolve(), split.labels[index])
+                found.setdefault(path.resolve(), labels)
     return list(map(found.get, resolved))
 
 
@@ -127,7 +133,7 @@ def search(
         for rank, (distance, index) in enumerate(zip(*of_query), 1):
             known = labels is not None and labels.any() and database.labels[index].any()
             shares = bool((labels & database.labels[index]).any()) if known else None
-            name = database.images.name(int(index))
+            name = database.images.names[index]
             results[-1].append(Match(rank, int(distance), int(in_list[index]), name, shares))
     return results
 
@@ -150,7 +156,7 @@ def run_search(
     for problem in (*asked.left_out.values(), *known.left_out.values()):
         _log.info(f"Left out: {problem}")
     queries = asked.split
-    paths = list(map(Path, map(queries.images.name, range(len(queries.labels)))))
+    paths = list(map(Path, queries.images.names))
     labels = known_labels(paths, splits)
     results = search(asked.codes, labels, known.codes, known.split, config.topk)
     folder, documents = Path(config.save_path), []
@@ -166,12 +172,13 @@ def run_search(
             lines = [f"{match.rank}. distance {match.distance}", *names]
             found.append((image, lines, match.relevant))
         lines = [path.name, *_class_names(config.info, of_query, of_query)]
-        _save_sheet(sheet, draw_contact_sheet(queries.images.open(number), lines, found))
+        drawn = draw_contact_sheet(queries.images.open(number), lines, found)
+        _save_sheet(sheet, drawn)
         if images[0] is not BLANK:
             copy = database.images.copy(matches[0].index, folder)
             _log.info(f"----- Save Matched Pic in: {copy}")
         _log.info(f"Contact sheet: {sheet}")
-        if config.show and not _show(sheet):
+        if config.show and not ImageShow.show(drawn, str(sheet)):
             _log.warning(f"--show: this system has no viewer of images; {sheet} is there to open")
         matches = list(map(Match.as_dict, matches))
         documents.append({"query": str(path), "sheet": str(sheet), "matches": matches})
@@ -200,11 +207,6 @@ def _open_matches(matches: Sequence[Match], database: Split, skip_bad: bool) -> 
             _log.info(f"Not shown: {error}")
             images.append(BLANK)
     return images
-
-
-def _show(path: Path) -> bool:
-    with Image.open(path) as sheet:
-        return ImageShow.show(sheet, str(path))
 
 
 def _class_names(

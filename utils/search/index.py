@@ -16,7 +16,6 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, NamedTuple, Union
 
 import numpy as np
@@ -25,15 +24,16 @@ from PIL import Image
 from utils.codes import check_bit, packed_bytes
 from utils.config.options import MAX_WORKERS
 from utils.datasets import unlisted_images
-from utils.datasets.images import ImageFiles, decode_image, is_image_name, open_image
+from utils.datasets.images import ImageFiles, decode_image, open_image
 from utils.datasets.loader import BatchLoader, LoaderOptions
 from utils.datasets.transforms import MAX_SIDE, build_transform
 from utils.inference.encoder import Encoder
 from utils.inference.export import load_exported
 from utils.inference.program import PredictorOptions, is_on_paddle
+from utils.search import find_images
 from utils.search.milvus import MilvusStore
 from utils.search.store import BATCH, Entry, SqliteStore
-from utils.system.errors import UserError, reason, short_repr
+from utils.system.errors import UserError, short_repr
 from utils.system.logger import progress
 from utils.system.runtime import choose_device, cores_for_each, setup_environment, setup_paddle
 
@@ -133,7 +133,7 @@ class ImageIndex:
         Each batch is kept as soon as it is encoded. What cannot be read is left out. Where labels
         or metadata are None, an image keeps those that it has.
         """
-        return self._update(_find_files(paths), labels, metadata)
+        return self._update(_find(paths), labels, metadata)
 
     def sync(self, folder: PathLike, labels: Labels | None = None) -> Changes:
         """Adds what is new or changed below a folder, and removes what has vanished from it.
@@ -142,7 +142,7 @@ class ImageIndex:
         """
         if not os.path.isdir(folder):
             raise UserError(f"{folder}: the folder is missing; `remove` takes its images out")
-        changes = self._update(_find_files(folder), labels, None)
+        changes = self._update(_find(folder), labels, None)
         entries = self._below(_absolute(folder))
         changes.vanished = self._delete(e.id for e in entries if not os.path.lexists(e.path))
         return changes
@@ -257,7 +257,7 @@ class ImageIndex:
     def _encode(self, entries: list[Entry], changes: Changes) -> None:
         """Encodes new entries, which have no code, and outdated ones; stores batch by batch."""
         encoder = self._the_encoder()
-        split = unlisted_images([Path(entry.path) for entry in entries], "")
+        split = unlisted_images([entry.path for entry in entries], "")
         options = replace(encoder.options, skip_bad=True)
         batches = BatchLoader(split, encoder.transform, encoder.batch_size, options)
         for pixels, places in progress(batches, "encoding", len(batches)):
@@ -296,6 +296,12 @@ class ImageIndex:
         for batch in _batches(ids):
             self.store.delete(batch)
         return len(ids)
+
+
+def open_store(name: str) -> Store:
+    """`http(s)://host:port`: a Milvus server; `milvus:FILE.db`: Milvus Lite; else a SQLite file."""
+    on_milvus = name.startswith(("http://", "https://", "milvus:"))
+    return MilvusStore(name) if on_milvus else SqliteStore(name)
 
 
 def load_encoder(model: dict[str, Any], device: str = "auto") -> Encoder:
@@ -384,6 +390,10 @@ def _absolute(paths: PathLike | Iterable[PathLike]) -> list[str]:
     return list(dict.fromkeys(map(os.path.abspath, paths)))
 
 
+def _find(paths: PathLike | Iterable[PathLike]) -> list[str]:
+    return list(dict.fromkeys(find_images(_absolute(paths), below=True)))
+
+
 def _batches(items: list) -> Iterator[list]:
     for begin in range(0, len(items), BATCH):
         yield items[begin : begin + BATCH]
@@ -391,25 +401,3 @@ def _batches(items: list) -> Iterator[list]:
 
 def _is_utf8(path: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in path)
-
-
-def _find_files(paths: PathLike | Iterable[PathLike]) -> list[str]:
-    """Absolute paths of files, and of all images below folders, which must hold one."""
-    found: list[str] = []
-    for path in _absolute(paths):
-        if not os.path.lexists(path):
-            raise UserError(f"{path}: the image is missing")
-        if not os.path.isdir(path):
-            found.append(path)
-            continue
-        before = len(found)
-        for where, folders, names in os.walk(path, onerror=_refuse):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            found += [os.path.join(where, name) for name in sorted(names) if is_image_name(name)]
-        if len(found) == before:
-            raise UserError(f"{path}: the folder holds no image")
-    return list(dict.fromkeys(found))
-
-
-def _refuse(error: OSError) -> None:
-    raise UserError(f"{error.filename}: cannot be read: {reason(error)}") from error

@@ -81,9 +81,8 @@ class MilvusStore:
     def create(self, metadata: dict[str, Any]) -> None:
         client, types = self._client, self._types
         network = json.dumps(metadata["network"], sort_keys=True).encode()
-        self._collection = "_".join(
-            [self._index, str(metadata["bit"]), hashlib.sha256(network).hexdigest()[:12]]
-        )
+        digest = hashlib.sha256(network).hexdigest()[:12]
+        self._collection = f"{self._index}_{metadata['bit']}_{digest}"
         with self._told():
             schema = client.create_schema(auto_id=False, description=json.dumps(metadata))
             schema.add_field("id", types.INT64, is_primary=True)

@@ -11,16 +11,13 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from utils.codes import check_bit, nearest, packed_bytes
 from utils.search.filters import parse_filter
 from utils.system.errors import UserError, first_line
-
-if TYPE_CHECKING:
-    from utils.search.milvus import MilvusStore
 
 BATCH = 10_000
 """Entries that are read or written at a time."""
@@ -45,15 +42,6 @@ class Entry(NamedTuple):
     code: bytes
     labels: tuple[str, ...] = ()
     metadata: dict[str, Any] = {}  # noqa: RUF012 (nobody changes it)
-
-
-def open_store(name: str) -> SqliteStore | MilvusStore:
-    """`http(s)://host:port`: a Milvus server; `milvus:FILE.db`: Milvus Lite; else a SQLite file."""
-    if name.startswith(("http://", "https://", "milvus:")):
-        from utils.search.milvus import MilvusStore  # which imports this
-
-        return MilvusStore(name)
-    return SqliteStore(name)
 
 
 APPLICATION = 0x48617368

@@ -21,8 +21,6 @@ from utils.system import distributed
 from utils.system.errors import UserError, printable, reason, shown_on
 from utils.system.files import atomic_write
 
-_PACKAGES = ("utils", "models")
-
 
 class _OneLine(logging.Formatter):
     """A record a line: names of files may hold line ends, or what a terminal would obey."""
@@ -88,7 +86,7 @@ def _use(handlers: list[logging.Handler], line: str) -> None:
     for handler in handlers:
         on_terminal = isinstance(handler, _Console) and handler.stream.isatty()
         handler.setFormatter(_OneLine(line, "%H:%M:%S" if on_terminal else "%Y-%m-%d %H:%M:%S"))
-    for package in _PACKAGES:
+    for package in ("utils", "models"):
         logger = logging.getLogger(package)
         logger.setLevel(logging.INFO)
         logger.propagate = False
@@ -109,17 +107,15 @@ def append_metrics(path: Path, values: dict[str, Any]) -> None:
 
 
 def drop_later_epochs(path: Path, epoch: int) -> None:
-    """Takes the last lines of a metrics file out that are of later epochs.
+    """Takes the lines of a metrics file out that are of later epochs, or cut off.
 
     A training that goes on after `epoch` writes them again.
     """
     lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-    kept = len(lines)
-    while kept and _epoch_of(lines[kept - 1]) > epoch:
-        kept -= 1
-    if kept < len(lines):
+    kept = [line for line in lines if _epoch_of(line) <= epoch]
+    if kept != lines:
         with atomic_write(path) as temporary:
-            temporary.write_bytes(b"".join(lines[:kept]))
+            temporary.write_bytes(b"".join(kept))
 
 
 def _epoch_of(line: bytes) -> float:

@@ -50,7 +50,9 @@ def setup_environment(
     if cpu_threads:
         os.environ["OMP_NUM_THREADS"] = str(cpu_threads)
     share_cores()
-    if _has_avx2_amd():
+    cpuinfo = Path("/proc/cpuinfo")
+    words = cpuinfo.read_text(errors="replace").split() if cpuinfo.is_file() else ()
+    if {"AuthenticAMD", "avx2"} <= set(words):
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
     # By default a thread that has no more maths to do keeps its core busy for 200 ms, which the
     # threads that decode images miss: encoding was slower by a tenth to a fifth.
@@ -144,12 +146,6 @@ def precision_on(gpu: bool, precision: str) -> str:
     """What is recorded of a precision: on a GPU that may use TensorFloat-32, 'fp32' is 'tf32'."""
     rounds = gpu and os.environ.get(_TF32) != "0"
     return "tf32" if rounds and precision == "fp32" else precision
-
-
-def _has_avx2_amd() -> bool:
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text(errors="replace") if cpuinfo.is_file() else ""
-    return "AuthenticAMD" in text and "avx2" in text
 
 
 def choose_device(device: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import operator
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,6 @@ from utils.inference.database import image_keys, record_of
 from utils.inference.encoder import Encoded, Encoder
 from utils.lr_scheduler import continuation_scale
 from utils.metrics import (
-    RetrievalMetrics,
     evaluate_retrieval,
     mean_average_precision,
     mean_average_precision_of_values,
@@ -41,18 +42,17 @@ _log = logging.getLogger(__name__)
 class Evaluator:
     """Scores a network that is trained again and again on the same queries and database."""
 
-    def __init__(
-        self, encoder: Encoder, queries: Split, database: Split, topk: int, exclude_self: bool
-    ):
-        self._encoder, self._queries, self._database = encoder, queries, database
-        self._topk, self._exclude_self = topk, exclude_self
+    def __init__(self, config: Config, encoder: Encoder, queries: Split, database: Split):
+        self._config, self._encoder = config, encoder
+        self._queries, self._database = queries, database
         self._bad_images = BadImageReport()
-        warn_of_queries_in_database(queries, database, exclude_self)
+        warn_of_queries_in_database(queries, database, config.exclude_self)
 
     def chance(self) -> float:
         """The MAP of a random order: the mean share of relevant database images."""
-        exclude = excluded_positions(self._queries, self._database, self._exclude_self)
-        return relevant_share(self._queries.labels, self._database.labels, exclude)
+        queries, database = self._queries, self._database
+        exclude = excluded_positions(queries, database, self._config.exclude_self)
+        return relevant_share(queries.labels, database.labels, exclude)
 
     def evaluate(self, stop: StopFlag | None = None) -> dict[str, Any]:
         """Computes MAP@K, the same on every rank; all ranks call it together.
@@ -61,19 +61,32 @@ class Evaluator:
         out) and `evaluation_seconds`. Raises `Interrupted` where `stop` was agreed on.
         """
         begin = time.perf_counter()
-        queries, database = self._encoder.encode(self._queries, self._database, stop=stop)
-        left_out = report_left_out(self._bad_images, queries, database)
-        value = distributed.compute_on_main_process(
-            mean_average_precision,
-            queries.codes,
-            queries.split.labels,
-            database.codes,
-            database.split.labels,
-            self._topk,
-            exclude=excluded_positions(queries.split, database.split, self._exclude_self),
-        )
+        coded = self._encoder.encode(self._queries, self._database, stop=stop)
+        left_out = report_left_out(self._bad_images, *coded)
+        value = score(mean_average_precision, self._config, *coded)
         seconds = time.perf_counter() - begin
         return {"map": value, "left_out": left_out, "evaluation_seconds": seconds}
+
+
+def score(
+    metric: Callable[..., Any],
+    config: Config,
+    queries: Encoded,
+    database: Encoded,
+    ranked_by: Callable[[Encoded], np.ndarray] = operator.attrgetter("codes"),
+    **options: Any,
+) -> Any:
+    """A metric of queries and database, computed on rank 0, known to all."""
+    return distributed.compute_on_main_process(
+        metric,
+        ranked_by(queries),
+        queries.split.labels,
+        ranked_by(database),
+        database.split.labels,
+        config.topK,
+        exclude=excluded_positions(queries.split, database.split, config.exclude_self),
+        **options,
+    )
 
 
 def warn_of_pairs_that_teach_nothing(labels: np.ndarray) -> None:
@@ -139,9 +152,7 @@ def tell_sizes(config: Config, queries: Split, database: Split) -> None:
         _log.info(f"----- Total # of {name} batch: {-(-len(split) // images)}")
 
 
-def build_encoder(
-    config: Config, network: HashingNetwork, weights: dict[str, str] | None = None
-) -> Encoder:
+def build_encoder(config: Config, network: HashingNetwork, weights: dict[str, str]) -> Encoder:
     """The encoder that these settings ask for; `weights` is the fingerprint of the network's."""
     transform = config.transform()
     backend = build_backend(network, config.crop_size, config.encoder, config.precision)
@@ -186,47 +197,44 @@ def evaluate(config: Config) -> int:
     trained, training = training_of(config, record)
     keys = image_keys(database)
     begin = time.perf_counter()
-    coded_queries, coded_database = encoder.encode(queries, database, keep_z=config.continuous)
+    coded = encoder.encode(queries, database, keep_z=config.continuous)
     encoded = time.perf_counter()
-    queries, database = coded_queries.split, coded_database.split
-    left_out = report_left_out(BadImageReport(), coded_queries, coded_database)
+    queries, database = (each.split for each in coded)
+    left_out = report_left_out(BadImageReport(), *coded)
     inside = warn_of_queries_in_database(queries, database, config.exclude_self)
-    metrics = distributed.compute_on_main_process(
-        evaluate_retrieval,
-        coded_queries.codes,
-        queries.labels,
-        coded_database.codes,
-        database.labels,
-        config.topK,
-        exclude=excluded_positions(queries, database, config.exclude_self),
-        bit=config.bit,
-    )
+    metrics = score(evaluate_retrieval, config, *coded, bit=config.bit)
     if config.continuous:
-        training.update(_score_values(trained, training["epoch"], coded_queries, coded_database))
-
-    def write() -> None:
-        made_from = record_of(encoder, database, keys, coded_database.left_out)
-        save_codes(config.paths.database_codes, coded_database.codes, made_from, config.bit)
-        _log.info(f"Database codes: {config.paths.database_codes}")
-        protocol = {
-            "queries": {**queries.origin, "rows": len(queries.labels)},
-            "database": {**database.origin, "rows": len(database.labels)},
+        training.update(_score_values(trained, training["epoch"], coded))
+    results = {
+        "dataset": name,
+        "backbone": config.backbone,
+        **training,
+        **metrics.as_dict(),
+        "protocol": {
+            "queries": {**queries.origin, "rows": len(queries)},
+            "database": {**database.origin, "rows": len(database)},
             "topK": config.topK,
             "ties": "database order",
             "exclude_self": config.exclude_self,
             "queries_in_database": inside,
-            **weights,
-            "transform": made_from["transform"],
-            "precision": made_from["precision"],
-        }
-        seconds = {"encoding": encoded - begin, "metrics": time.perf_counter() - encoded}
-        _write_metrics(config, metrics, training, protocol, left_out, seconds)
+            **encoder.provenance(),
+        },
+        "left_out": left_out,
+        "versions": {"paddle": paddle.__version__, "numpy": np.__version__},
+        "seconds": {"encoding": encoded - begin, "metrics": time.perf_counter() - encoded},
+    }
+
+    def write() -> None:
+        codes_file, known = config.paths.database_codes, coded[1]
+        made_from = record_of(encoder, database, keys, known.left_out)
+        save_codes(codes_file, known.codes, made_from, config.bit)
+        _log.info(f"Database codes: {codes_file}")
+        write_metrics(config.paths.metrics, config.paths.curves, results)
+        for line in metrics.summary():
+            _log.info(line)
 
     distributed.compute_on_main_process(write)
-    _log.info(
-        f"EVAL-{trained.variant}, bit:{config.bit}, dataset:{config.info.name}, "
-        f"MAP:{metrics.map:.3f}"
-    )
+    _log.info(f"EVAL-{trained.variant}, bit:{config.bit}, dataset:{name}, MAP:{metrics.map:.3f}")
     shown = ["--pretrained", config.pretrained] if config.pretrained else []
     search = next_command(config, "predict.py", PREDICT_COMMAND, *shown, "--img", "my_picture.jpg")
     export = next_command(config, "export_model.py", EXPORT_COMMAND, *shown)
@@ -235,9 +243,7 @@ def evaluate(config: Config) -> int:
     return 0
 
 
-def _score_values(
-    trained: Config, epoch: int | None, queries: Encoded, database: Encoded
-) -> dict[str, float]:
+def _score_values(trained: Config, epoch: int | None, coded: Sequence[Encoded]) -> dict[str, float]:
     """MAP of tanh(βz), not binarized, and the β that the training had come to."""
     if epoch is None:
         epoch = trained.epoch
@@ -245,39 +251,12 @@ def _score_values(
             f"{trained.weights} has no record: β is that of --epoch {epoch} and "
             f"--step-continuation {trained.step_continuation}"
         )
-    pace, grows = trained.step_continuation, not trained.no_continuation
-    scale = continuation_scale(max(1, epoch), pace, grows)
-    value = distributed.compute_on_main_process(
-        mean_average_precision_of_values,
-        np.tanh(np.float32(scale) * queries.z),
-        queries.split.labels,
-        np.tanh(np.float32(scale) * database.z),
-        database.split.labels,
-        trained.topK,
-        exclude=excluded_positions(queries.split, database.split, trained.exclude_self),
-    )
+    grows = not trained.no_continuation
+    scale = continuation_scale(max(1, epoch), trained.step_continuation, grows)
+
+    def values(each: Encoded) -> np.ndarray:
+        return np.tanh(np.float32(scale) * each.z)
+
+    value = score(mean_average_precision_of_values, trained, *coded, values)
     _log.info(f"MAP of tanh({scale:.3f} z), not binarized: {value:.4f}")
     return {"map_continuous": value, "continuous_scale": scale}
-
-
-def _write_metrics(
-    config: Config,
-    metrics: RetrievalMetrics,
-    training: dict[str, Any],
-    protocol: dict[str, Any],
-    left_out: dict[str, list[str]],
-    seconds: dict[str, float],
-) -> None:
-    record = {
-        "dataset": config.info.name,
-        "backbone": config.backbone,
-        **training,
-        **metrics.as_dict(),
-        "protocol": protocol,
-        "left_out": left_out,
-        "versions": {"paddle": paddle.__version__, "numpy": np.__version__},
-        "seconds": seconds,
-    }
-    write_metrics(config.paths.metrics, config.paths.curves, record)
-    for line in metrics.summary():
-        _log.info(line)

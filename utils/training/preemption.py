@@ -20,7 +20,6 @@ from utils.system.runtime import has_launcher
 
 EXCHANGE_STEPS = 10
 """Steps from one exchange to the next on GPUs, where each waits for all that is under way."""
-_STDERR = 2
 
 
 class StopRequest:
@@ -56,7 +55,7 @@ class StopRequest:
                 signal.signal(each, signal.SIG_DFL)
         if distributed.is_main_process():  # not through a logger, which may be writing just now
             with contextlib.suppress(OSError):
-                os.write(_STDERR, f"\nstopping after this step{again}\n".encode())
+                os.write(2, f"\nstopping after this step{again}\n".encode())
 
     def saved(self) -> None:
         """A state has been saved: the clock begins anew."""

@@ -54,20 +54,15 @@ _log = logging.getLogger(__name__)
 
 def train(config: Config) -> int:
     """Trains a network; returns 0, or the status of a training that a signal has stopped."""
-    with contextlib.ExitStack() as held:
-        if distributed.is_main_process():  # for all ranks
-            held.enter_context(locked(config.paths.lock, f"a training of {config.bit} bits"))
-        return _train(config)
-
-
-def _train(config: Config) -> int:
     own_seed = config.seed + (distributed.rank() if config.sampling == "replicate" else 0)
-    start_run(config, config.paths.train_log, own_seed)
-    if config.amp:
-        check_mixed_precision()
-    status = Trainer(config, own_seed).run()
-    distributed.barrier()  # no rank leaves while another is at work
-    return status
+    lock = locked(config.paths.lock, f"a training of {config.bit} bits")
+    with lock if distributed.is_main_process() else contextlib.nullcontext():
+        start_run(config, config.paths.train_log, own_seed)
+        if config.amp:
+            check_mixed_precision()
+        status = Trainer(config, own_seed).run()
+        distributed.barrier()  # no rank leaves while another is at work
+        return status
 
 
 class Trainer:
@@ -115,8 +110,8 @@ class Trainer:
             config.momentum,
             config.weight_decay,
         )
-        encoder = build_encoder(config, self.network)
-        self.evaluator = Evaluator(encoder, queries, database, config.topK, config.exclude_self)
+        encoder = build_encoder(config, self.network, weights={})
+        self.evaluator = Evaluator(config, encoder, queries, database)
         # What decides what a training computes: saved with it, compared where it goes on.
         splits = train_set, queries, database
         data = {f"{split.name} list": split.origin["list_sha256"] for split in splits}
@@ -291,10 +286,8 @@ class Trainer:
                 "that say nothing: codes of dissimilar images are becoming equal; "
                 "a lower --learning-rate may help"
             )
-        replaced = []
-        if self.config.on_bad_image == "skip":
-            replaced = list(distributed.merged(self.batches.bad).values())
-            self.bad_images.warn(replaced, "training images are bad, others take their places")
+        replaced = list(distributed.merged(self.batches.bad).values())
+        self.bad_images.warn(replaced, "training images are bad, others take their places")
         return {
             "run": self.started,
             "epoch": epoch,
