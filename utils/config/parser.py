@@ -23,7 +23,6 @@ from utils.system.files import OutputPaths
 from utils.system.state_files import TRAINING, find_state, read_record
 
 _OPTIONS = Config.options()
-_NOT_GIVEN = object()
 _METAVARS = {int: "N", float: "X", bool: "True|False"}
 OF_THIS_RUN = (
     *("resume", "force_resume", "last_epoch", "pretrained", "eval", "eval_first", "output_dir"),
@@ -146,16 +145,14 @@ def _add(group: Any, name: str, option: Option, default: Any) -> None:
     is_switch = option.kind is bool and not option.valued
     if default not in (None, ()) and not is_switch and "default" not in text:
         text += f" (default: {default})"
-    details: dict[str, Any] = {"dest": name, "default": _NOT_GIVEN, "help": text}
+    details: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": text}
     if is_switch:
         details["action"] = "store_true"
     else:
-        kind = _true_or_false if option.valued else option.kind
-        details.update(type=kind, choices=option.choices)
-        if option.many:
-            details["nargs"] = "+"
-        if not option.choices:
-            details["metavar"] = _METAVARS.get(option.kind, "PATH")
+        details["type"] = _true_or_false if option.valued else option.kind
+        details["choices"] = option.choices
+        details["nargs"] = "+" if option.many else None
+        details["metavar"] = None if option.choices else _METAVARS.get(option.kind, "PATH")
     group.add_argument(*option.short, _flag(name), **details)
 
 
@@ -176,8 +173,7 @@ def parse_config(command: Command, arguments: Sequence[str] | None = None) -> Co
     file = given.pop("config")
     chosen = _read_settings(Path(file), command) if file else {}
     for name, value in given.items():
-        if value is not _NOT_GIVEN:
-            chosen[name] = tuple(value) if _OPTIONS[name].many else value
+        chosen[name] = tuple(value) if _OPTIONS[name].many else value
     if chosen.get("resume"):
         chosen = {**_saved_settings(chosen, command), **chosen}
     info = read_dataset_info(chosen.get("dataset", Config.dataset))
