@@ -92,8 +92,6 @@ class Encoder:
         to_rows = self.backend.z if keep_z else self.backend
         rows, index = engine.encode(to_rows, batches, f"encoding {split.name}", stop)
         codes, z = (pack_codes(rows), rows) if keep_z else (rows, None)
-        if len(index) == len(split.labels):
-            return Encoded(codes, split, {}, z)
         bad = distributed.merged(batches.bad)
         if split.indices is None and not len(index):
             raise none_readable(split, bad)
