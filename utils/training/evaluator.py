@@ -76,7 +76,7 @@ def score(
     ranked_by: Callable[[Encoded], np.ndarray] = operator.attrgetter("codes"),
     **options: Any,
 ) -> Any:
-    """A metric of queries and database, computed on rank 0, known to all."""
+    """A metric of queries and database, `ranked_by` codes or else; rank 0's, known to all."""
     return distributed.compute_on_main_process(
         metric,
         ranked_by(queries),
