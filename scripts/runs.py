@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from models import DEFAULT_BACKBONE
 from utils.config import FULL_METHOD, Config
 from utils.config.parser import OF_THIS_RUN
 from utils.datasets.info import DatasetInfo, read_dataset_info, read_yaml_mapping
@@ -190,8 +191,9 @@ def _card(dataset: str | None) -> DatasetInfo | None:
 
 def recipe_of(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings that decide what a run comes to; what is not among them has its default."""
-    names = [name for name in Config().settings() if name not in _NO_RECIPE]
-    return {name: settings.get(name, getattr(Config, name)) for name in names}
+    usual = {**Config().settings(), "backbone": DEFAULT_BACKBONE}
+    found = {**usual, **{name: value for name, value in settings.items() if value is not None}}
+    return {name: found[name] for name in usual if name not in _NO_RECIPE}
 
 
 def _read_json(path: Path, expected: str, kinds: dict[str, Any]) -> dict[str, Any]:

@@ -130,9 +130,10 @@ def test_the_figure_has_a_title_one_legend_and_chance_at_its_height(tmp_path, fi
 
 
 def test_an_older_file_s_single_points_are_marked_and_its_name_is_no_formula(tmp_path, figures):
-    text = (RUN % (8, 1)).replace("drawn", r"$\\x_2$")
+    text = (RUN % (8, 1)).replace("drawn", r"$\\x_2$\udce9")
     (tmp_path / "metrics_8.json").write_text(text, encoding="utf-8")
-    draw_curves(read_runs(tmp_path, r"$\x_2$"), tmp_path / "curves.png")
+    draw_curves(read_runs(tmp_path, "$\\x_2$\udce9"), tmp_path / "curves.png")
+    assert figures[0].get_suptitle() == r"$\x_2$\udce9: HashNet, 8 bits", "not what no font has"
     assert legend_of(figures[0]) == ["HashNet, 8 bits, MAP@1 0.500"], "it does not know of chance"
     for axes in figures[0].axes:
         line = axes.lines[-1]

@@ -115,6 +115,16 @@ def test_another_recipe_has_a_line_of_its_own_copies_do_not_count_and_marks(tmp_
     assert cells_of(report_of(tmp_path)[0], "unknown (settings unknown)") == ["0.900 (n=1)"]
 
 
+def test_a_run_of_a_version_without_backbones_has_the_recipe_of_one_with_alexnet(tmp_path):
+    add_run(tmp_path / "now", 0.5, settings={"backbone": "alexnet"})
+    add_run(tmp_path / "before", 0.5, seed=1)
+    path = tmp_path / "before/weights_16.json"
+    record = json.loads(path.read_text())
+    del record["settings"]["backbone"]
+    write(path, record)
+    assert cells_of(report_of(tmp_path)[0], "HashNet") == ["0.600 ± 0.000 (n=2)"]
+
+
 def test_an_unfinished_run_is_marked_though_it_is_evaluated(tmp_path):
     for seed, epochs in enumerate((2, 2, 60)):
         add_run(tmp_path / f"a{seed}", 0.5, seed=seed, settings={"epoch": 60})

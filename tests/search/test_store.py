@@ -119,6 +119,20 @@ def test_answers_are_those_of_brute_force(kind, bit, tmp_path):
     store.close()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_list_of_a_thousand_values(kind, tmp_path):
+    store, _ = made(kind, tmp_path, 8)
+    store.upsert([Entry(n, "/p", "k", b"a", (str(n),), {"n": n}) for n in range(1500)])
+    numbers, labels = ", ".join(map(str, range(1200))), ", ".join(f"'{n}'" for n in range(1200))
+    for where, found in (
+        (f"id IN ({numbers})", range(1200)),
+        (f"n NOT IN ({numbers})", range(1200, 1500)),
+        (f"label IN ({labels})", range(1200)),
+    ):
+        assert store.search(np.uint8([0]), 2000, where)[0].tolist() == list(found)
+    store.close()
+
+
 @LITE
 def test_more_ties_than_milvus_returns_at_once(tmp_path):
     store, _ = made("milvus:{}.db", tmp_path, 8)

@@ -82,10 +82,15 @@ def _comparisons(name: str, sign: str, values: str) -> Parts:
         return ["(", Comparison(name, ">=", begin), "AND", Comparison(name, "<", end), ")"]
     sign = _SIGNS.get(sign.upper().split()[0], sign)
     word = "AND" if sign == "!=" else "OR"
-    parts: Parts = []
-    for value in found:
-        parts += [word, Comparison(name, sign, value)]
-    return ["(", *parts[1:], ")"]
+    return _joined([Comparison(name, sign, value) for value in found], word)
+
+
+def _joined(comparisons: list[Comparison], word: str) -> Parts:
+    """Comparisons and the word between them, by halves: a store's tree of them is not too deep."""
+    half = len(comparisons) // 2
+    if not half:
+        return ["(", *comparisons, ")"]
+    return ["(", *_joined(comparisons[:half], word), word, *_joined(comparisons[half:], word), ")"]
 
 
 def _value(token: str) -> str | int | float | bool:
