@@ -14,7 +14,8 @@ Exit status: 0 made; 2 there is no run, or a file is damaged.
 
 examples:
   python scripts/report.py output/sweep/coco_lite
-  python scripts/report.py output/sweep/coco output/mine --with p_h2 --output output/report
+  python scripts/report.py output/sweep/coco output/mine --with p_h2 \\
+      --output output/report
 """
 
 from __future__ import annotations
@@ -253,8 +254,7 @@ def _draw_curves(table: Table, ball: Any, recall: Any, first_n: Any) -> None:
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    style = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
-    parser = Parser(description=__doc__, **style)
+    parser = Parser(description=__doc__)
     more = ", ".join(f"{word} ({metric})" for word, metric in METRICS.items() if word != "map")
     add = parser.add_argument
     add("folders", nargs="+", metavar="FOLDER", type=Path, help="searched for runs, and below it")

@@ -14,10 +14,10 @@ A YAML FILE may say it all; flags given here beat it:
 Exit status: 0 all runs are finished; 1 some have failed; 2 nothing was started; 130, 143 stopped.
 
 examples:
-  python scripts/sweep.py --bits 16 32 --seeds 0 1 -- --dataset coco_lite --epoch 6 \\
-      --backbone-weights none
+  python scripts/sweep.py --bits 16 32 --seeds 0 1 -- --dataset coco_lite \\
+      --epoch 6 --backbone-weights none
   python scripts/sweep.py sweep.yaml --dry-run
-  python scripts/sweep.py sweep.yaml --jobs 4        (a run on each of four GPUs)
+  python scripts/sweep.py sweep.yaml --jobs 4   (a run on each of four GPUs)
 then python scripts/report.py output/sweep/DATASET makes tables and figures of it
 """
 

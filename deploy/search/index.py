@@ -2,12 +2,15 @@
 
 INDEX says where it is kept:
   pictures.db               a SQLite file, which needs nothing else
-  milvus:FILE.db            a file of Milvus Lite (pip install -r requirements-search.txt)
-  http://HOST:19530[/NAME]  a Milvus server; the environment's MILVUS_TOKEN is its token
+  milvus:FILE.db            a file of Milvus Lite
+  http://HOST:19530[/NAME]  a Milvus server; MILVUS_TOKEN is its token
+Milvus needs pip install -r requirements-search.txt.
 
 examples:
-  python deploy/search/index.py sync pictures.db my_pictures --model-dir output/inference
-  python deploy/search/index.py search pictures.db --img query.jpg --where "label = 'cat'"
+  python deploy/search/index.py sync pictures.db my_pictures \\
+      --model-dir output/inference
+  python deploy/search/index.py search pictures.db --img query.jpg \\
+      --where "label = 'cat'"
   python deploy/search/index.py copy pictures.db --to http://localhost:19530
 """
 
@@ -170,13 +173,12 @@ def add_network(parser: argparse.ArgumentParser) -> None:
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line; `run` of the result is the command's function."""
-    style = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
-    parser = Parser(description=__doc__, **style)
+    parser = Parser(description=__doc__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     flags = {}
     for run in (add, sync, remove, info, search, copy):
         text = run.__doc__
-        command = commands.add_parser(run.__name__, help=text, description=text, **style)
+        command = commands.add_parser(run.__name__, help=text, description=text)
         command.set_defaults(run=run)
         command.add_argument("index", metavar="INDEX", help="pictures.db, for example")
         flags[run] = command.add_argument

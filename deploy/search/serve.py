@@ -3,8 +3,8 @@
 Only this machine reaches it. With --host others do, too; then they need a token.
 
 examples:
-  python deploy/search/serve.py pictures.db                   (a page for you)
-  python deploy/search/serve.py pictures.db --host 0.0.0.0 --token   (for others)
+  python deploy/search/serve.py pictures.db                        (for you)
+  python deploy/search/serve.py pictures.db --host 0.0.0.0 --token (for others)
 """
 
 from __future__ import annotations
@@ -308,8 +308,7 @@ def draw_thumbnail(path: str, key: str) -> bytes:
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    style = argparse.RawDescriptionHelpFormatter
-    parser = Parser(description=__doc__, formatter_class=style, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     add = parser.add_argument
     add("index", metavar="INDEX", help="pictures.db, for example: what index.py has made")
     add("--host", default="127.0.0.1", help="where to listen (default: %(default)s)")

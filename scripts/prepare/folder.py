@@ -13,7 +13,7 @@ and files of the same bytes as another, are left out and named.
 
 examples:
   python scripts/prepare_data.py folder my_images
-  python scripts/prepare_data.py folder my_photos --database-only     (no classes: to be searched)
+  python scripts/prepare_data.py folder my_photos --database-only  (no classes)
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ from utils.config import (
     next_command,
     parse_config,
 )
+from utils.config.parser import build_parser
 from utils.system import runtime
 from utils.system.errors import UserError
 
@@ -248,3 +250,29 @@ def test_settings_of_another_command_are_passed_over_and_a_misspelt_flag_is_gues
             UserError, match=rf"unknown flag {words[0][:6]}.*; did you mean {near}\?"
         ):
             train(*words)
+
+
+SUBCOMMANDS = {
+    "deploy.search.index": ("add", "sync", "remove", "info", "search", "copy"),
+    "deploy.search.serve": (),
+    "scripts.benchmark": ("encode", "train", "loss", "retrieval", "index"),
+    "scripts.check_data": (),
+    "scripts.prepare_data": ("folder", "import", "coco", "voc2012"),
+    "scripts.report": (),
+    "scripts.score_codes": (),
+    "scripts.sweep": (),
+}
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *SUBCOMMANDS])
+def test_help_fits_a_terminal_of_80_columns(name, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    if name in COMMANDS:
+        shown = build_parser(COMMANDS[name]).format_help()
+    else:
+        for words in ["--help"], *([each, "--help"] for each in SUBCOMMANDS[name]):
+            with pytest.raises(SystemExit):
+                importlib.import_module(name).parse_arguments(words)
+        shown = capsys.readouterr().out
+    assert "--help" in shown
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
