@@ -39,7 +39,7 @@ from utils.datasets import open_splits
 from utils.datasets.info import SPLITS, DatasetInfo, read_dataset_info
 from utils.datasets.lists import ImageList, positions, read_list
 from utils.metrics.relevance import relevant_share
-from utils.system.errors import UserError, run_command, shown_on
+from utils.system.errors import UserError, run_command, tell
 from utils.system.files import leaves_folder, write_text
 
 PROBLEMS = {
@@ -120,8 +120,8 @@ def main() -> int:
     content = {**report, "accepted": accepted, "findings": findings, "ok": not wrong}
     write_text(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     for line in as_lines(report, wrong):
-        print(shown_on(sys.stdout, line))
-    print(f"{'wrong: ' + ', '.join(wrong) if wrong else 'nothing is wrong'}; report: {file}")
+        tell(line)
+    tell(f"{'wrong: ' + ', '.join(wrong) if wrong else 'nothing is wrong'}; report: {file}")
     return 1 if wrong else 0
 
 

@@ -46,7 +46,7 @@ from utils.metrics.plots import (
     new_figure,
     save_figure,
 )
-from utils.system.errors import UserError, run_command, shown_on
+from utils.system.errors import UserError, run_command, tell
 from utils.system.files import write_json, write_text
 from utils.training.published import read_published
 
@@ -322,8 +322,8 @@ def main() -> None:
     output = arguments.output or arguments.folders[0]
     text = make_report(find_runs(arguments.folders), output, arguments.more)
     for line in text.splitlines():
-        print(line if line.startswith("|") else shown_on(sys.stdout, line))
-    print(f"Report: {output / 'report.md'}, figures, models and report.json with it")
+        print(line) if line.startswith("|") else tell(line)
+    tell(f"Report: {output / 'report.md'}, figures, models and report.json with it")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,14 @@ from scripts.tables import markdown_table
 from utils.config import FULL_METHOD, TRAIN_COMMAND, Config, command_to_resume, parse_config
 from utils.config.parser import Parser, build_parser
 from utils.datasets.info import in_repository, read_yaml_mapping
-from utils.system.errors import EXIT_SIGNAL, UserError, run_command, short_repr, signals_handled_by
+from utils.system.errors import (
+    EXIT_SIGNAL,
+    UserError,
+    run_command,
+    short_repr,
+    signals_handled_by,
+    tell,
+)
 from utils.system.runtime import setup_paddle, share_cores, usable_gpus
 
 MAIN = in_repository("main_single_gpu.py")
@@ -273,9 +280,9 @@ def main() -> int:
     if failed:
         print(f"{len(failed)} of {len(runs)} runs have failed:", *failed, sep="\n")
     if failed or signals:
-        print(f"To go on: {command_to_resume(None)}")
+        tell(f"To go on: {command_to_resume(None)}")
         return EXIT_SIGNAL + signals[0] if signals else 1
-    print(f"Tables and figures: python scripts/report.py {shlex.quote(str(folder))}")
+    tell(f"Tables and figures: python scripts/report.py {shlex.quote(str(folder))}")
     return 0
 
 

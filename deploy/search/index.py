@@ -33,7 +33,7 @@ from utils.datasets.info import RESIZES
 from utils.search import find_images
 from utils.search.index import MODEL, Changes, ImageIndex, folder_name, load_encoder
 from utils.search.store import open_store
-from utils.system.errors import UserError, printable, run_command, shown_on
+from utils.system.errors import UserError, printable, run_command, tell
 from utils.system.logger import log_to_console
 
 SHOWN = 20
@@ -68,7 +68,7 @@ def remove(arguments: argparse.Namespace) -> None:
         removed = index.remove(arguments.paths)
         if not removed:
             raise UserError(f"{arguments.paths[0]}: not in the index, nor is anything below it")
-        print(f"{arguments.index}: {removed} removed; {len(index)} images")
+        tell(f"{arguments.index}: {removed} removed; {len(index)} images")
 
 
 def info(arguments: argparse.Namespace) -> None:
@@ -100,9 +100,9 @@ def search(arguments: argparse.Namespace) -> None:
         return
     for query, hits in answers.items():
         above = os.path.join(_common_folder([hit.path for hit in hits]), "")
-        print(printable(f"Query: {query}"))
+        tell(f"Query: {query}")
         header = "rank  distance                id  image" + f" below {above}" * bool(above)
-        print(shown_on(sys.stdout, printable(header)))
+        tell(header)
         for rank, hit in enumerate(hits, 1):
             row = f"{rank:4d}  {hit.distance:8d}  {hit.id:16d}  {hit.path.removeprefix(above)}"
             print(printable(f"{row}  {', '.join(hit.labels)}".rstrip()))
@@ -119,7 +119,7 @@ def copy(arguments: argparse.Namespace) -> None:
     """Copies an index to another store, which keeps what it has."""
     with ImageIndex(open_store(arguments.index)) as index:
         target = open_store(arguments.to)
-        print(f"{arguments.to}: {index.copy_to(target)} copied; {target.count()} images")
+        tell(f"{arguments.to}: {index.copy_to(target)} copied; {target.count()} images")
         target.close()
 
 
@@ -155,10 +155,10 @@ def _labels(arguments: argparse.Namespace) -> Any:
 def _report(index: ImageIndex, changes: Changes) -> None:
     problems = list(changes.left_out.values())
     for problem in problems[:SHOWN]:
-        print(printable(f"Left out: {problem}"))
+        tell(f"Left out: {problem}")
     if len(problems) > SHOWN:
         print(f"and {len(problems) - SHOWN} more")
-    print(f"{index.store.name}: {changes}; {len(index)} images")
+    tell(f"{index.store.name}: {changes}; {len(index)} images")
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:

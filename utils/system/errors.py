@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import reprlib
 import shutil
 import signal
@@ -20,6 +21,8 @@ EXIT_USER_ERROR = 2
 EXIT_SIGNAL = 128
 """Added to a signal's number: 130 after Ctrl-C, 143 after SIGTERM, as shells have it."""
 MAX_LINE = 2000
+_QUOTED = re.compile(r"""(?<!\S)'[^']*'(?:"'"'[^']*')*""")
+"""A word that `shlex.quote` has quoted."""
 
 
 class UserError(Exception):
@@ -64,14 +67,21 @@ def shown_on(stream: TextIO, line: str) -> str:
 
     A command can still be pasted: its lines end with a backslash, and quotes are not broken.
     """
-    is_command = "python " in line
-    if not stream.isatty() or (is_command and "'" in line):
+    if not stream.isatty():
         return line
-    end = " \\" if is_command else ""
+    end = " \\" if "python " in line else ""
     columns = shutil.get_terminal_size().columns - len(end)
     wrapping = {"break_long_words": False, "break_on_hyphens": False}
-    lines = textwrap.wrap(line, columns, subsequent_indent="    ", **wrapping)
-    return f"{end}\n".join(lines) or line
+    whole = _QUOTED.sub(lambda quoted: quoted[0].replace(" ", "\0"), line)
+    lines = textwrap.wrap(whole, columns, subsequent_indent="    ", **wrapping)
+    begin = next((i for i, each in enumerate(lines) if "python " in f"{each} "), len(lines))
+    lines[begin:-1] = [each + end for each in lines[begin:-1]]
+    return "\n".join(lines).replace("\0", " ") or line
+
+
+def tell(line: str) -> None:
+    """Prints a line for people, whatever the names in it hold; see `shown_on`."""
+    print(shown_on(sys.stdout, printable(line)))
 
 
 def short_repr(value: Any) -> str:
