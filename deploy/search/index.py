@@ -142,8 +142,10 @@ def open_index(arguments: argparse.Namespace) -> ImageIndex:
 def _only_bit(folder: str | None) -> int:
     """The bits of the only model that is exported in a folder."""
     found = [path.stem[len("inference_") :] for path in Path(folder or "").glob("inference_*.yaml")]
-    if not folder or len(found) != 1 or not found[0].isdecimal():
-        there = f"; {folder} has models of {', '.join(sorted(found)) or 'none'}" if folder else ""
+    if folder and not found:
+        raise UserError(f"{folder}: no exported model is there; export_model.py writes one")
+    if len(found) != 1 or not found[0].isdecimal():
+        there = f"; {folder} has models of {', '.join(sorted(found))}" if folder else ""
         raise UserError(f"--bit: say how long the codes are{there}")
     return int(found[0])
 

@@ -107,6 +107,7 @@ def test_keys_of_a_settings_file_may_have_hyphens_numbers_no_dot_and_bounds_hold
         ("--optimizer Adam", "--optimizer.*Adam.*SGD"),
         ("--dataset cocoa", "--dataset cocoa: unknown data set"),
         ("--config none.yaml", r"none\.yaml: missing"),
+        ("--resume none --data-path none", r"none\.npz: missing; --resume names a state"),
         ("--bit 0", "--bit: 0-bit codes: .* from 1 to 512"),
         ("--batch-size 0", "--batch-size: expected 1 or more, found 0"),
         ("--epoch 2147483648", "--epoch: expected 1 or more and less than"),

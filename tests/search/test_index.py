@@ -263,12 +263,16 @@ def test_the_commands_on_coco_lite(weights_16, tmp_path, repository):
             "expected --model-dir or --pretrained",
         ),
         ("sync none.db folder --pretrained b", "--bit: say how long the codes are"),
-        ("sync none.db folder --model-dir a", "--bit: say how long the codes are; a has models of"),
+        ("sync none.db folder --model-dir a", "a: no exported model is there; export_model.py"),
+        ("sync none.db folder --model-dir two", "codes are; two has models of 16, 8"),
         ("sync none.db folder --model-dir a --bit 513", "513-bit codes"),
         ("search none.db", "no query: --img or --id"),
         ("add none.db", "the following arguments are required: PATH"),
     ],
 )
 def test_a_mistake_is_one_line(words, message, tmp_path):
+    (tmp_path / "two").mkdir()
+    for bit in (8, 16):
+        (tmp_path / f"two/inference_{bit}.yaml").touch()
     assert message in fail(COMMAND, *words.split(), cwd=tmp_path)
     assert not (tmp_path / "none.db").exists()

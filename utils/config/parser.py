@@ -22,7 +22,7 @@ from utils.config.options import EXPORT, INFER, PREDICT, TRAIN, TRAIN_MULTI, Con
 from utils.datasets.info import in_repository, read_dataset_info, read_yaml_mapping
 from utils.system.errors import UserError, short_repr
 from utils.system.files import OutputPaths
-from utils.system.state_files import TRAINING, find_state, read_record
+from utils.system.state_files import TRAINING, WEIGHTS, find_state, read_record
 
 _OPTIONS = Config.options()
 _NOT_GIVEN = object()
@@ -234,7 +234,9 @@ def _read_settings(path: Path, command: Command) -> dict[str, Any]:
 def _saved_settings(chosen: dict[str, Any], command: Command) -> dict[str, Any]:
     """What a training goes on with where nothing else is said: that is its own recipe and data."""
     path = find_state(chosen["resume"], TRAINING)
-    if not os.path.isfile(path):  # the published code's two files, or none: it will be told
+    if not os.path.lexists(find_state(path, TRAINING, WEIGHTS)):
+        raise UserError(f"{path}: missing; --resume names a state, such as output/last_64")
+    if not os.path.isfile(path):  # the published code's two files, which say nothing of settings
         return {}
     record = read_record(path)
     saved = record.get("settings")
