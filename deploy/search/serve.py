@@ -178,7 +178,8 @@ class Handler(BaseHTTPRequestHandler):
         """Checks a request and answers it, or says what is wrong."""
         try:
             self._unread = self._body_length()
-            address = urlsplit(self.path)
+            # Letters beyond ASCII may also come as they are, in UTF-8, such as from a shell.
+            address = urlsplit(self.path.encode("latin-1").decode(errors="replace"))
             self._check_sender()
             self._answer(address.path, dict(parse_qsl(address.query, max_num_fields=8)))
         except Refusal as error:

@@ -199,6 +199,12 @@ def test_a_command_s_mistake_is_one_line_and_status_2_and_a_fault_keeps_its_trac
 
     assert run_command(mistaken) == 2
     assert capsys.readouterr() == ("", "error: a.txt,\\nline 3: no\\x1b path\n")
+
+    def on_a_full_disk():
+        raise FULL
+
+    assert run_command(on_a_full_disk) == 2
+    assert capsys.readouterr() == ("", "error: No space left on device\n")
     assert run_command(lambda: None) == 0 and run_command(lambda: 3) == 3
     with pytest.raises(ZeroDivisionError):
         run_command(lambda: 1 // 0)

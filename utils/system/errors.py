@@ -42,8 +42,12 @@ class Interrupted(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of another library's message, or the error's kind where it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The first line of another library's message, or the error's kind where it has none.
+
+    The system's have a number before, which says nothing to people: '[Errno 28] No space left'.
+    """
+    text = re.sub(r"^\[Errno -?\d+\] ", "", str(error).strip())
+    return (text or type(error).__name__).splitlines()[0]
 
 
 def reason(error: OSError) -> str:
@@ -160,6 +164,7 @@ def run_command(command: Callable[[], int | None]) -> int:
             print(INTERRUPTED, file=sys.stderr)
             return EXIT_SIGNAL + number
         if isinstance(error, (UserError, OSError)):  # the latter such as a console on a full disk
-            print(shown_on(sys.stderr, f"error: {one_line(str(error))}"), file=sys.stderr)
+            text = str(error) if isinstance(error, UserError) else first_line(error)
+            print(shown_on(sys.stderr, f"error: {one_line(text)}"), file=sys.stderr)
             return EXIT_USER_ERROR
         raise
