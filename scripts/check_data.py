@@ -40,7 +40,7 @@ from utils.datasets.info import SPLITS, DatasetInfo, read_dataset_info
 from utils.datasets.lists import ImageList, positions, read_list
 from utils.metrics.relevance import relevant_share
 from utils.system.errors import UserError, run_command, tell
-from utils.system.files import leaves_folder, write_text
+from utils.system.files import check_writable, leaves_folder, write_text
 
 PROBLEMS = {
     scan.MISSING: "the file is not there",
@@ -102,6 +102,8 @@ def main() -> int:
     """Checks, reports, and returns 1 where something is wrong."""
     arguments = parse_arguments()
     info = read_dataset_info(arguments.dataset)
+    file = arguments.report or Path("output", f"check_{info.name}.json")
+    check_writable(file.parent, [file], "--report")
     report = check_dataset(
         info,
         arguments.data_path or info.image_folder,
@@ -112,7 +114,6 @@ def main() -> int:
     )
     found, accepted = report["findings"], arguments.accept
     wrong = [kind for kind in PROBLEMS if kind in found and kind not in accepted]
-    file = arguments.report or Path("output", f"check_{info.name}.json")
     findings = {
         kind: {"count": len(places), "wrong": kind in wrong, "places": places[:KEPT]}
         for kind, places in found.items()

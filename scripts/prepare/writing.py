@@ -16,7 +16,7 @@ from utils.config import Config
 from utils.datasets.info import DATA_FOLDER, INFO_FILE, SPLITS, DatasetInfo, read_dataset_info
 from utils.datasets.lists import ImageList
 from utils.system.errors import UserError, tell
-from utils.system.files import atomic_write, leaves_folder
+from utils.system.files import atomic_write, check_writable, leaves_folder
 
 ROOT = DATA_FOLDER.parent
 LIST_NAMES = {split: f"{split}.txt" for split in SPLITS}
@@ -42,6 +42,7 @@ class DatasetFolder:
             if file.exists() and not force:
                 there = f"{file}: is there already"
                 raise UserError(f"{there}; --force writes over it, --out FOLDER writes elsewhere")
+        check_writable(next(each for each in (path, *path.parents) if each.is_dir()), flag="--out")
 
     def write(
         self, info: DatasetInfo, lists: Mapping[str, ImageList], images: Path | None = None

@@ -121,8 +121,8 @@ def test_a_folder_is_made_writable_or_told(tmp_path):
     check_writable(tmp_path / "new/folder", [tmp_path / "new/folder/a.txt"])
     assert list((tmp_path / "new/folder").iterdir()) == []
     (tmp_path / "file").write_text("here")
-    with pytest.raises(UserError, match=r"file: cannot be written: File exists"):
-        check_writable(tmp_path / "file")
+    with pytest.raises(UserError, match=r"file: cannot be written: File exists; --x names another"):
+        check_writable(tmp_path / "file", flag="--x")
     (tmp_path / "last_8.npz").mkdir()
     with pytest.raises(UserError, match=r"last_8\.npz: .* a folder has the file's name"):
         check_writable(tmp_path, [tmp_path / "last_8.npz"])
