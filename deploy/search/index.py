@@ -99,8 +99,11 @@ def search(arguments: argparse.Namespace) -> None:
         print(json.dumps({"queries": found}, indent=2))
         return
     for query, hits in answers.items():
-        above = os.path.join(_common_folder([hit.path for hit in hits]), "")
         tell(f"Query: {query}")
+        if not hits:
+            tell("no image is that near, or none passes the filter")
+            continue
+        above = os.path.join(_common_folder([hit.path for hit in hits]), "")
         header = "rank  distance                id  image" + f" below {above}" * bool(above)
         tell(header)
         for rank, hit in enumerate(hits, 1):
@@ -111,7 +114,7 @@ def search(arguments: argparse.Namespace) -> None:
 def _common_folder(paths: list[str]) -> str:
     try:
         return os.path.commonpath(list(map(os.path.dirname, paths)))
-    except ValueError:  # no path, or several drives
+    except ValueError:  # several drives
         return ""
 
 

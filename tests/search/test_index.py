@@ -242,6 +242,9 @@ def test_the_commands_on_coco_lite(weights_16, tmp_path, repository):
     _, header, *rows = table.splitlines()
     assert header.endswith(f"  image below {folder}/") and len(rows) == 10
     assert rows[0].split() == ["1", "0", str(first["id"]), name, "val2014"]
+    asked = ("--id", first["id"], "--where", "colour = 'red'")
+    none = succeed(COMMAND, "search", db, *asked, environment=without_paddle)
+    assert none == f"Query: {first['id']}\nno image is that near, or none passes the filter\n"
     copied = succeed(COMMAND, "copy", db, "--to", tmp_path / "copy.db", environment=without_paddle)
     assert copied.endswith("48 copied; 48 images\n")
     removed = succeed(COMMAND, "remove", db, query, environment=without_paddle)

@@ -187,6 +187,12 @@ def test_what_is_no_index_is_one_line(tmp_path):
             open_store(str(tmp_path / name))
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder that root cannot write")
+def test_a_folder_that_cannot_be_written_is_one_line():
+    with pytest.raises(UserError, match=r"^/proc/self: cannot be written: "):
+        SqliteStore("/proc/self/new.db").create({"bit": 8})
+
+
 def test_a_package_that_lacks_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "pymilvus", None)
     with pytest.raises(UserError, match=r"not installed: pip install -r requirements-search"):

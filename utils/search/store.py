@@ -18,6 +18,7 @@ import numpy as np
 from utils.codes import check_bit, nearest, packed_bytes
 from utils.search.filters import parse_filter
 from utils.system.errors import UserError, first_line
+from utils.system.files import check_writable
 
 if TYPE_CHECKING:
     from utils.search.milvus import MilvusStore
@@ -143,7 +144,7 @@ class SqliteStore:
     def create(self, metadata: dict[str, Any]) -> None:
         """Makes an index; where another process was faster, `metadata` is that one's."""
         with self._told():
-            Path(self.name).absolute().parent.mkdir(parents=True, exist_ok=True)
+            check_writable(Path(self.name).absolute().parent)
             self._open("rwc")
             self._db.execute("PRAGMA journal_mode = WAL")
             with self._transaction("IMMEDIATE") as db:
