@@ -7,7 +7,7 @@ import sys
 if __name__ == "__main__":
     import utils.system.interrupt  # noqa: F401  (first of all: Ctrl-C is told in a line)
 
-from utils.system.errors import run_command, shown_on
+from utils.system.errors import run_command, tell
 
 
 def main() -> int:
@@ -32,11 +32,11 @@ def main() -> int:
     settings["data_set"] = setting_of(made, "data", "data set") or ""
     record = Record(**settings, resize=config.info.resize, paddle=paddle.__version__, **weights)
     for path in write_exported(network, record, config.save_inference_dir, config.format):
-        print(f"----- Save exported model: {path}")
+        tell(f"----- Save exported model: {path}")
     rest = ("--model-dir", config.save_inference_dir, "--img-path", "my_picture.jpg")
     script = "deploy/inference_python/infer.py"
     search = next_command(config, script, INFER_COMMAND, *rest)
-    print(shown_on(sys.stdout, f"Next, search: {search}"))
+    tell(f"Next, search: {search}")
     return 0
 
 

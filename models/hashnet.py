@@ -158,6 +158,10 @@ def load_network(
     newest = path.with_name(f"last_{bit}{TRAINING}")
     if not os.path.isfile(path) and newest.is_file():
         raise UserError(f"{path}: missing; but a state is there: --pretrained {newest}")
+    if not os.path.lexists(path):
+        there = sorted(other.stem for other in path.parent.glob(f"weights_*{WEIGHTS}"))
+        others = f" (there are {', '.join(there)})" if there else ""
+        raise UserError(f"{path}: missing{others}; a training leaves it, --pretrained names others")
     if path.suffix == TRAINING:
         parts, record, sha256 = read_training_state(path)
         state = parts.get("network", {})

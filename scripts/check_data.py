@@ -9,8 +9,8 @@ bytes. What passes, training accepts: both decode alike.
 Exit status: 0 nothing is wrong; 1 something is; 2 the check could not be done.
 
 examples:
-  python scripts/check_data.py --dataset coco --labels-only     (the lists alone: seconds)
-  python scripts/check_data.py --dataset coco                   (every image)
+  python scripts/check_data.py --dataset coco --labels-only   (the lists alone)
+  python scripts/check_data.py --dataset coco                 (every image)
 Mend or replace what it names, until the status is 0; the report, a JSON file, holds all places.
 """
 
@@ -39,8 +39,8 @@ from utils.datasets import open_splits
 from utils.datasets.info import SPLITS, DatasetInfo, read_dataset_info
 from utils.datasets.lists import ImageList, positions, read_list
 from utils.metrics.relevance import relevant_share
-from utils.system.errors import UserError, run_command, shown_on
-from utils.system.files import leaves_folder, write_text
+from utils.system.errors import UserError, run_command, tell
+from utils.system.files import check_writable, leaves_folder, write_text
 
 PROBLEMS = {
     scan.MISSING: "the file is not there",
@@ -102,6 +102,8 @@ def main() -> int:
     """Checks, reports, and returns 1 where something is wrong."""
     arguments = parse_arguments()
     info = read_dataset_info(arguments.dataset)
+    file = arguments.report or Path("output", f"check_{info.name}.json")
+    check_writable(file.parent, [file], "--report")
     report = check_dataset(
         info,
         arguments.data_path or info.image_folder,
@@ -112,7 +114,6 @@ def main() -> int:
     )
     found, accepted = report["findings"], arguments.accept
     wrong = [kind for kind in PROBLEMS if kind in found and kind not in accepted]
-    file = arguments.report or Path("output", f"check_{info.name}.json")
     findings = {
         kind: {"count": len(places), "wrong": kind in wrong, "places": places[:KEPT]}
         for kind, places in found.items()
@@ -120,8 +121,8 @@ def main() -> int:
     content = {**report, "accepted": accepted, "findings": findings, "ok": not wrong}
     write_text(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     for line in as_lines(report, wrong):
-        print(shown_on(sys.stdout, line))
-    print(f"{'wrong: ' + ', '.join(wrong) if wrong else 'nothing is wrong'}; report: {file}")
+        tell(line)
+    tell(f"{'wrong: ' + ', '.join(wrong) if wrong else 'nothing is wrong'}; report: {file}")
     return 1 if wrong else 0
 
 

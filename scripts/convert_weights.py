@@ -19,7 +19,7 @@ import numpy as np
 from utils.config import Config
 from utils.config.parser import Parser
 from utils.datasets.info import in_repository
-from utils.system.errors import run_command
+from utils.system.errors import run_command, tell
 from utils.system.files import atomic_write, open_untrusted
 from utils.system.pickles import RefusedPickle, load_plain
 from utils.system.runtime import setup_paddle
@@ -131,7 +131,7 @@ def main() -> None:
     assign_strictly(HashNet(bit=16), fits, source, partial=(HashNet.HASH_LAYER,))
     with atomic_write(arguments.output) as temporary:
         paddle.save(state, str(temporary))
-    print(f"{len(state)} arrays of {arguments.source} written to {arguments.output}")
+    tell(f"{len(state)} arrays of {arguments.source} written to {arguments.output}")
 
 
 if __name__ == "__main__":

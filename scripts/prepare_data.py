@@ -6,7 +6,7 @@ with dataset.yaml and the lists train.txt, test.txt (the queries) and database.t
 examples:
   python scripts/prepare_data.py folder my_images
   python scripts/prepare_data.py import coco HashNet/caffe/data/coco
-  python scripts/prepare_data.py coco datasets/COCO2014/annotations --split paper
+  python scripts/prepare_data.py coco datasets/COCO2014/annotations
   python scripts/prepare_data.py voc2012 datasets/VOC2012
 each ends with the commands that check the lists and train on them
 """

@@ -14,7 +14,8 @@ Exit status: 0 made; 2 there is no run, or a file is damaged.
 
 examples:
   python scripts/report.py output/sweep/coco_lite
-  python scripts/report.py output/sweep/coco output/mine --with p_h2 --output output/report
+  python scripts/report.py output/sweep/coco output/mine --with p_h2 \\
+      --output output/report
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from utils.metrics.plots import (
     new_figure,
     save_figure,
 )
-from utils.system.errors import UserError, run_command, shown_on
+from utils.system.errors import UserError, run_command, tell
 from utils.system.files import write_json, write_text
 from utils.training.published import read_published
 
@@ -255,8 +256,7 @@ def _draw_curves(table: Table, ball: Any, recall: Any, first_n: Any) -> None:
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    style = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
-    parser = Parser(description=__doc__, **style)
+    parser = Parser(description=__doc__)
     more = ", ".join(f"{word} ({metric})" for word, metric in METRICS.items() if word != "map")
     add = parser.add_argument
     add("folders", nargs="+", metavar="FOLDER", type=Path, help="searched for runs, and below it")
@@ -324,8 +324,8 @@ def main() -> None:
     output = arguments.output or arguments.folders[0]
     text = make_report(find_runs(arguments.folders), output, arguments.more)
     for line in text.splitlines():
-        print(line if line.startswith("|") else shown_on(sys.stdout, line))
-    print(f"Report: {output / 'report.md'}, figures, models and report.json with it")
+        print(line) if line.startswith("|") else tell(line)
+    tell(f"Report: {output / 'report.md'}, figures, models and report.json with it")
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ A YAML FILE may say it all; flags given here beat it:
 Exit status: 0 all runs are finished; 1 some have failed; 2 nothing was started; 130, 143 stopped.
 
 examples:
-  python scripts/sweep.py --bits 16 32 --seeds 0 1 -- --dataset coco_lite --epoch 6 \\
-      --backbone-weights none
+  python scripts/sweep.py --bits 16 32 --seeds 0 1 -- --dataset coco_lite \\
+      --epoch 6 --backbone-weights none
   python scripts/sweep.py sweep.yaml --dry-run
-  python scripts/sweep.py sweep.yaml --jobs 4        (a run on each of four GPUs)
+  python scripts/sweep.py sweep.yaml --jobs 4   (a run on each of four GPUs)
 then python scripts/report.py output/sweep/DATASET makes tables and figures of it
 """
 
@@ -49,7 +49,14 @@ from scripts.tables import markdown_table
 from utils.config import FULL_METHOD, TRAIN_COMMAND, Config, command_to_resume, parse_config
 from utils.config.parser import Parser, build_parser
 from utils.datasets.info import in_repository, read_yaml_mapping
-from utils.system.errors import EXIT_SIGNAL, UserError, run_command, short_repr, signals_handled_by
+from utils.system.errors import (
+    EXIT_SIGNAL,
+    UserError,
+    run_command,
+    short_repr,
+    signals_handled_by,
+    tell,
+)
 from utils.system.files import sha256_of_file
 from utils.system.runtime import setup_paddle, share_cores, usable_gpus
 
@@ -290,9 +297,9 @@ def main() -> int:
     if failed:
         print(f"{len(failed)} of {len(runs)} runs have failed:", *failed, sep="\n")
     if failed or signals:
-        print(f"To go on: {command_to_resume(None)}")
+        tell(f"To go on: {command_to_resume(None)}")
         return EXIT_SIGNAL + signals[0] if signals else 1
-    print(f"Tables and figures: python scripts/report.py {shlex.quote(str(folder))}")
+    tell(f"Tables and figures: python scripts/report.py {shlex.quote(str(folder))}")
     return 0
 
 

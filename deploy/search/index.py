@@ -2,12 +2,15 @@
 
 INDEX says where it is kept:
   pictures.db               a SQLite file, which needs nothing else
-  milvus:FILE.db            a file of Milvus Lite (pip install -r requirements-search.txt)
-  http://HOST:19530[/NAME]  a Milvus server; the environment's MILVUS_TOKEN is its token
+  milvus:FILE.db            a file of Milvus Lite
+  http://HOST:19530[/NAME]  a Milvus server; MILVUS_TOKEN is its token
+Milvus needs pip install -r requirements-search.txt.
 
 examples:
-  python deploy/search/index.py sync pictures.db my_pictures --model-dir output/inference
-  python deploy/search/index.py search pictures.db --img query.jpg --where "label = 'cat'"
+  python deploy/search/index.py sync pictures.db my_pictures \\
+      --model-dir output/inference
+  python deploy/search/index.py search pictures.db --img query.jpg \\
+      --where "label = 'cat'"
   python deploy/search/index.py copy pictures.db --to http://localhost:19530
 """
 
@@ -29,7 +32,7 @@ from utils.config.parser import Parser
 from utils.datasets.info import RESIZES
 from utils.search import find_images
 from utils.search.index import MODEL, Changes, ImageIndex, folder_name, load_encoder, open_store
-from utils.system.errors import UserError, printable, run_command, shown_on
+from utils.system.errors import UserError, printable, run_command, tell
 from utils.system.logger import log_to_console
 
 SHOWN = 20
@@ -64,7 +67,7 @@ def remove(arguments: argparse.Namespace) -> None:
         removed = index.remove(arguments.paths)
         if not removed:
             raise UserError(f"{arguments.paths[0]}: not in the index, nor is anything below it")
-        print(f"{arguments.index}: {removed} removed; {len(index)} images")
+        tell(f"{arguments.index}: {removed} removed; {len(index)} images")
 
 
 def info(arguments: argparse.Namespace) -> None:
@@ -95,10 +98,13 @@ def search(arguments: argparse.Namespace) -> None:
         print(json.dumps({"queries": found}, indent=2))
         return
     for query, hits in answers.items():
+        tell(f"Query: {query}")
+        if not hits:
+            tell("no image is that near, or none passes the filter")
+            continue
         above = os.path.join(_common_folder([hit.path for hit in hits]), "")
-        print(printable(f"Query: {query}"))
         header = "rank  distance                id  image" + f" below {above}" * bool(above)
-        print(shown_on(sys.stdout, printable(header)))
+        tell(header)
         for rank, hit in enumerate(hits, 1):
             row = f"{rank:4d}  {hit.distance:8d}  {hit.id:16d}  {hit.path.removeprefix(above)}"
             print(printable(f"{row}  {', '.join(hit.labels)}".rstrip()))
@@ -107,7 +113,7 @@ def search(arguments: argparse.Namespace) -> None:
 def _common_folder(paths: list[str]) -> str:
     try:
         return os.path.commonpath(list(map(os.path.dirname, paths)))
-    except ValueError:  # no path, or several drives
+    except ValueError:  # several drives
         return ""
 
 
@@ -115,7 +121,7 @@ def copy(arguments: argparse.Namespace) -> None:
     """Copies an index to another store, which keeps what it has."""
     with ImageIndex(open_store(arguments.index)) as index:
         target = open_store(arguments.to)
-        print(f"{arguments.to}: {index.copy_to(target)} copied; {target.count()} images")
+        tell(f"{arguments.to}: {index.copy_to(target)} copied; {target.count()} images")
         target.close()
 
 
@@ -138,8 +144,10 @@ def open_index(arguments: argparse.Namespace) -> ImageIndex:
 def _only_bit(folder: str | None) -> int:
     """The bits of the only model that is exported in a folder."""
     found = [path.stem[len("inference_") :] for path in Path(folder or "").glob("inference_*.yaml")]
-    if not folder or len(found) != 1 or not found[0].isdecimal():
-        there = f"; {folder} has models of {', '.join(sorted(found)) or 'none'}" if folder else ""
+    if folder and not found:
+        raise UserError(f"{folder}: no exported model is there; export_model.py writes one")
+    if len(found) != 1 or not found[0].isdecimal():
+        there = f"; {folder} has models of {', '.join(sorted(found))}" if folder else ""
         raise UserError(f"--bit: say how long the codes are{there}")
     return int(found[0])
 
@@ -151,10 +159,10 @@ def _labels(arguments: argparse.Namespace) -> Any:
 def _report(index: ImageIndex, changes: Changes) -> None:
     problems = list(changes.left_out.values())
     for problem in problems[:SHOWN]:
-        print(printable(f"Left out: {problem}"))
+        tell(f"Left out: {problem}")
     if len(problems) > SHOWN:
         print(f"and {len(problems) - SHOWN} more")
-    print(f"{index.store.name}: {changes}; {len(index)} images")
+    tell(f"{index.store.name}: {changes}; {len(index)} images")
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
@@ -169,13 +177,12 @@ def add_network(parser: argparse.ArgumentParser) -> None:
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line; `run` of the result is the command's function."""
-    style = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
-    parser = Parser(description=__doc__, **style)
+    parser = Parser(description=__doc__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     flags = {}
     for run in (add, sync, remove, info, search, copy):
         text = run.__doc__
-        command = commands.add_parser(run.__name__, help=text, description=text, **style)
+        command = commands.add_parser(run.__name__, help=text, description=text)
         command.set_defaults(run=run)
         command.add_argument("index", metavar="INDEX", help="pictures.db, for example")
         flags[run] = command.add_argument

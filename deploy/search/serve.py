@@ -3,8 +3,8 @@
 Only this machine reaches it. With --host others do, too; then they need a token.
 
 examples:
-  python deploy/search/serve.py pictures.db                   (a page for you)
-  python deploy/search/serve.py pictures.db --host 0.0.0.0 --token   (for others)
+  python deploy/search/serve.py pictures.db                        (for you)
+  python deploy/search/serve.py pictures.db --host 0.0.0.0 --token (for others)
 """
 
 from __future__ import annotations
@@ -178,7 +178,8 @@ class Handler(BaseHTTPRequestHandler):
         """Checks a request and answers it, or says what is wrong."""
         try:
             self._unread = self._body_length()
-            address = urlsplit(self.path)
+            # Letters beyond ASCII may also come as they are, in UTF-8, such as from a shell.
+            address = urlsplit(self.path.encode("latin-1").decode(errors="replace"))
             self._check_sender()
             self._answer(address.path, dict(parse_qsl(address.query, max_num_fields=8)))
         except Refusal as error:
@@ -308,8 +309,7 @@ def draw_thumbnail(path: str, key: str) -> bytes:
 
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
-    style = argparse.RawDescriptionHelpFormatter
-    parser = Parser(description=__doc__, formatter_class=style, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     add = parser.add_argument
     add("index", metavar="INDEX", help="pictures.db, for example: what index.py has made")
     add("--host", default="127.0.0.1", help="where to listen (default: %(default)s)")

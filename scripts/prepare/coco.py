@@ -4,11 +4,13 @@ Takes instances_train2014.json and instances_val2014.json, or the folder that ho
 (annotations_trainval2014.zip of https://cocodataset.org/#download). Of the 122,218 images with
 a label, 5,000 become queries and 10,000 are trained on:
 
-  --split paper          as the text of the paper has it: the database is all images but the
-                         queries (117,218) and holds the training images
-  --split released-like  as in the lists released with HashNet's code, from which the published
-                         numbers come: the database is all images but the training ones
-                         (112,218) and holds the queries, each of which finds itself
+  --split paper          as the text of the paper has it: the database is all
+                         images but the queries (117,218) and holds the
+                         training images
+  --split released-like  as in the lists released with HashNet's code, from
+                         which the published numbers come: the database is all
+                         images but the training ones (112,218) and holds the
+                         queries, each of which finds itself
 
 The draw is this project's (--seed): the released lists themselves come from `import coco`.
 

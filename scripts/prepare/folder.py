@@ -13,7 +13,7 @@ and files of the same bytes as another, are left out and named.
 
 examples:
   python scripts/prepare_data.py folder my_images
-  python scripts/prepare_data.py folder my_photos --database-only     (no classes: to be searched)
+  python scripts/prepare_data.py folder my_photos --database-only  (no classes)
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from scripts.prepare.writing import DatasetFolder
 from utils.datasets.images import IMAGE_ENDINGS, is_image_name
 from utils.datasets.info import DATA_FOLDER, SPLITS, DatasetInfo
 from utils.datasets.lists import ImageList
-from utils.system.errors import UserError
+from utils.system.errors import UserError, tell
 
 HELD_OUT = ("test", "val", "valid", "validation")
 """Folders that are splits and no classes, beside train; the first that is there has the queries."""
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     if not len(lists["test"]):
         raise UserError(f"{root}: no class has two images; one would be the query, one is found")
-    print(f"{len(classes)} classes: {some(classes)}")
+    tell(f"{len(classes)} classes: {some(classes)}")
     drawn = (
         f"drawn with seed {arguments.seed}: {queries or 0.1} of each class are queries, "
         f"{'' if queries else 'which stand in the database too, '}{train} of the others are "
@@ -151,7 +151,7 @@ def _usable(root: Path, paths: Sequence[str], scanned: Sequence[Scanned]) -> lis
     if not good:
         raise UserError(f"{root}: none of the {len(bad)} images can be decoded")
     if bad:
-        print(f"left out, cannot be decoded: {some(bad)}")
+        tell(f"left out, cannot be decoded: {some(bad)}")
     if copies:
-        print(f"left out, the same bytes as another file: {some(copies)}")
+        tell(f"left out, the same bytes as another file: {some(copies)}")
     return good

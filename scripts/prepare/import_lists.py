@@ -26,7 +26,7 @@ import numpy as np
 from scripts.prepare.writing import DatasetFolder
 from utils.datasets.info import SPLITS, read_dataset_info
 from utils.datasets.lists import ImageList, read_list
-from utils.system.errors import UserError
+from utils.system.errors import UserError, tell
 
 KEEP_FROM = {
     "coco": ("train2014", "val2014"),
@@ -79,14 +79,14 @@ def run(arguments: argparse.Namespace) -> None:
                 "is it whole? --any-count imports it as it is"
             )
     lists = cut_paths(read, arguments.keep_from or KEEP_FROM.get(info.name, ()))
-    print(f"{read['train'].paths[0]} → {lists['train'].paths[0]}")
+    tell(f"{read['train'].paths[0]} → {lists['train'].paths[0]}")
     provenance = f"Imported by scripts/prepare_data.py from {arguments.source or 'list files'}."
     folder.write(replace(info, provenance=provenance), lists)
     if info.name in RELEASED_SHA256:
         expected = RELEASED_SHA256[info.name]
         others = [split for split in SPLITS if sha256_of_rows(lists[split]) != expected[split]]
         if others:
-            print(f"Not the released lists; what differs: {', '.join(others)}")
+            tell(f"Not the released lists; what differs: {', '.join(others)}")
         else:
             print("These are the released lists, which the published results come from")
 

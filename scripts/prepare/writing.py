@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +15,8 @@ from scripts.prepare.summary import as_lines, describe
 from utils.config import Config
 from utils.datasets.info import DATA_FOLDER, INFO_FILE, SPLITS, DatasetInfo, read_dataset_info
 from utils.datasets.lists import ImageList
-from utils.system.errors import UserError, shown_on
-from utils.system.files import atomic_write, leaves_folder
+from utils.system.errors import UserError, tell
+from utils.system.files import atomic_write, check_writable, leaves_folder
 
 ROOT = DATA_FOLDER.parent
 LIST_NAMES = {split: f"{split}.txt" for split in SPLITS}
@@ -43,6 +42,7 @@ class DatasetFolder:
             if file.exists() and not force:
                 there = f"{file}: is there already"
                 raise UserError(f"{there}; --force writes over it, --out FOLDER writes elsewhere")
+        check_writable(next(each for each in (path, *path.parents) if each.is_dir()), flag="--out")
 
     def write(
         self, info: DatasetInfo, lists: Mapping[str, ImageList], images: Path | None = None
@@ -71,7 +71,7 @@ class DatasetFolder:
                 stack.enter_context(atomic_write(path)).write_bytes(content)
         if len(lists) == len(SPLITS):
             for line in as_lines(describe(lists, info.classes)):
-                print(shown_on(sys.stdout, line))
+                tell(line)
         else:
             print(f"{len(lists['database']):,} database images without labels")
         self._print_next_steps(images)
@@ -97,12 +97,12 @@ class DatasetFolder:
         if len(self._lists) < len(SPLITS):  # nothing to train on: others' weights search it
             random_weights = False
             commands = [["predict.py", *words, "--pretrained", "WEIGHTS", "--img", "IMAGE"]]
-        print(f"written to {self.path}; next:")
+        tell(f"written to {self.path}; next:")
         for script, *rest in commands:
             path = script if Path.cwd() == ROOT else str(ROOT / script)
-            print(" ", shlex.join(["python", path, *rest]))
+            tell("  " + shlex.join(["python", path, *rest]))
         if random_weights:
-            print(
+            tell(
                 f"  (from random weights, since {Config.backbone_weights} is not there; "
                 "with ImageNet weights it learns much better: see README)"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ from utils.config import (
     next_command,
     parse_config,
 )
+from utils.config.parser import build_parser
 from utils.system import runtime
 from utils.system.errors import UserError
 
@@ -105,6 +107,7 @@ def test_keys_of_a_settings_file_may_have_hyphens_numbers_no_dot_and_bounds_hold
         ("--optimizer Adam", "--optimizer.*Adam.*SGD"),
         ("--dataset cocoa", "--dataset cocoa: unknown data set"),
         ("--config none.yaml", r"none\.yaml: missing"),
+        ("--resume none --data-path none", r"none\.npz: missing; --resume names a state"),
         ("--bit 0", "--bit: 0-bit codes: .* from 1 to 512"),
         ("--batch-size 0", "--batch-size: expected 1 or more, found 0"),
         ("--epoch 2147483648", "--epoch: expected 1 or more and less than"),
@@ -248,3 +251,29 @@ def test_settings_of_another_command_are_passed_over_and_a_misspelt_flag_is_gues
             UserError, match=rf"unknown flag {words[0][:6]}.*; did you mean {near}\?"
         ):
             train(*words)
+
+
+SUBCOMMANDS = {
+    "deploy.search.index": ("add", "sync", "remove", "info", "search", "copy"),
+    "deploy.search.serve": (),
+    "scripts.benchmark": ("encode", "train", "loss", "retrieval", "index"),
+    "scripts.check_data": (),
+    "scripts.prepare_data": ("folder", "import", "coco", "voc2012"),
+    "scripts.report": (),
+    "scripts.score_codes": (),
+    "scripts.sweep": (),
+}
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *SUBCOMMANDS])
+def test_help_fits_a_terminal_of_80_columns(name, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    if name in COMMANDS:
+        shown = build_parser(COMMANDS[name]).format_help()
+    else:
+        for words in ["--help"], *([each, "--help"] for each in SUBCOMMANDS[name]):
+            with pytest.raises(SystemExit):
+                importlib.import_module(name).parse_arguments(words)
+        shown = capsys.readouterr().out
+    assert "--help" in shown
+    assert [line for line in shown.splitlines() if len(line) > 80] == []

@@ -188,6 +188,11 @@ def test_what_is_not_there_is_one_clear_status(address, path):
     assert "Traceback" not in answer["error"]
 
 
+def test_letters_beyond_ascii_may_come_as_they_are(address):
+    answer = raw(address, "GET /api/search?grün=1 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"].startswith("'grün': not known")
+
+
 @pytest.mark.parametrize(
     ("request_line", "status"),
     [
@@ -327,7 +332,7 @@ def test_200_requests_at_a_time(address, index, folder):
 
 
 def test_a_port_that_is_taken_is_told(address, index):
-    with pytest.raises(UserError, match=r"^--host 127.0.0.1 --port \d+: .*in use"):
+    with pytest.raises(UserError, match=r"^--host 127.0.0.1 --port \d+: Address already in use"):
         serve.Server(("127.0.0.1", urlsplit(address).port), index)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,17 @@ def test_the_inference_backend_takes_the_weights_of_the_moment():
         network.classifier_plus[-1].bias.set_value(paddle.full([16], value))
         with backend:
             assert (backend(images) == (255 if value > 0 else 0)).all()
+
+
+def test_neither_a_search_nor_an_export_needs_a_home(monkeypatch):
+    monkeypatch.setenv("HOME", os.devnull)
+    backend = InferenceBackend(SmallHashNet(16), 63, PredictorOptions())
+    with backend:
+        assert backend.z(np.zeros((1, 63, 63, 3), np.uint8)).shape == (1, 16)
+    assert os.environ["HOME"] == os.devnull
+    monkeypatch.delenv("HOME")
+    with backend:
+        assert "HOME" not in os.environ
 
 
 @pytest.mark.skipif(usable_gpus() > 0, reason="this machine has a GPU")

@@ -11,6 +11,7 @@ import pytest
 from small_network import SmallHashNet, values
 
 from models import HashNet
+from models.hashnet import load_network
 from models.layers import Binarize, MixedPrecision, Normalize
 from utils.codes import pack_codes
 from utils.system.errors import UserError
@@ -102,6 +103,15 @@ def test_weights_load_by_prefix_or_path_from_either_kind_of_file(tmp_path, endin
         HashNet.load_weights(SmallHashNet(16), path)
     with pytest.raises(UserError, match=r"none\.pdparams: missing"):
         HashNet.load_weights(network, tmp_path / "none")
+
+
+def test_missing_weights_are_told_with_those_that_are_there(tmp_path):
+    told = r"weights_16\.pdparams: missing; a training leaves it, --pretrained names others"
+    with pytest.raises(UserError, match=told):
+        load_network(tmp_path / "weights_16", 16)
+    (tmp_path / "weights_64.pdparams").touch()
+    with pytest.raises(UserError, match=r"missing \(there are weights_64\); "):
+        load_network(tmp_path / "weights_16", 16)
 
 
 def test_the_published_weights_load_as_paddle_2_2_wrote_them(hashnet, tmp_path):

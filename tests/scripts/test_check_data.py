@@ -167,6 +167,12 @@ def test_what_cannot_be_checked_is_the_users_to_mend(check, data):
     assert "cifar-10-python.tar.gz: missing" in line
 
 
+def test_a_report_that_cannot_be_written_is_told_before_images_are_opened(check, data, monkeypatch):
+    monkeypatch.setattr("scripts.prepare.scan.scan_files", None)
+    with pytest.raises(UserError, match=r"1.png: cannot be written: .*; --report names another"):
+        check("--report", str(data / "1.png/r.json"))
+
+
 def test_the_shipped_data_set_is_sound(tmp_path):
     words = ("--dataset", "coco_lite", "--workers", "2", "--report", tmp_path / "r.json")
     told = succeed("scripts/check_data.py", *words)

@@ -303,6 +303,13 @@ def test_folders_that_do_not_fit(own_images, tmp_path):
         prepare("folder", own_images, "--out", tmp_path / "out")
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder that root cannot write")
+def test_a_folder_that_cannot_be_written_is_told_before_images_are_opened(own_images, monkeypatch):
+    monkeypatch.setattr("scripts.prepare.folder.scan_files", None)
+    with pytest.raises(UserError, match=r"^/proc/self: cannot be written: .*; --out names another"):
+        prepare("folder", own_images, "--out", "/proc/self/set")
+
+
 def test_help_and_flags_that_do_not_fit():
     for kind in ("folder", "import", "coco", "voc2012"):
         with pytest.raises(SystemExit) as ended:

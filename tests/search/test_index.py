@@ -241,6 +241,9 @@ def test_the_commands_on_coco_lite(weights_16, tmp_path, repository):
     _, header, *rows = table.splitlines()
     assert header.endswith(f"  image below {folder}/") and len(rows) == 10
     assert rows[0].split() == ["1", "0", str(first["id"]), name, "val2014"]
+    asked = ("--id", first["id"], "--where", "colour = 'red'")
+    none = succeed(COMMAND, "search", db, *asked, environment=without_paddle)
+    assert none == f"Query: {first['id']}\nno image is that near, or none passes the filter\n"
     copied = succeed(COMMAND, "copy", db, "--to", tmp_path / "copy.db", environment=without_paddle)
     assert copied.endswith("48 copied; 48 images\n")
     removed = succeed(COMMAND, "remove", db, query, environment=without_paddle)
@@ -262,12 +265,16 @@ def test_the_commands_on_coco_lite(weights_16, tmp_path, repository):
             "expected --model-dir or --pretrained",
         ),
         ("sync none.db folder --pretrained b", "--bit: say how long the codes are"),
-        ("sync none.db folder --model-dir a", "--bit: say how long the codes are; a has models of"),
+        ("sync none.db folder --model-dir a", "a: no exported model is there; export_model.py"),
+        ("sync none.db folder --model-dir two", "codes are; two has models of 16, 8"),
         ("sync none.db folder --model-dir a --bit 513", "513-bit codes"),
         ("search none.db", "no query: --img or --id"),
         ("add none.db", "the following arguments are required: PATH"),
     ],
 )
 def test_a_mistake_is_one_line(words, message, tmp_path):
+    (tmp_path / "two").mkdir()
+    for bit in (8, 16):
+        (tmp_path / f"two/inference_{bit}.yaml").touch()
     assert message in fail(COMMAND, *words.split(), cwd=tmp_path)
     assert not (tmp_path / "none.db").exists()

@@ -7,14 +7,17 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import sqlite3
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import REPOSITORY
 
 from utils.search.filters import parse_filter
 from utils.search.index import open_store
@@ -25,6 +28,9 @@ from utils.system.errors import UserError
 HAS_LITE = all(map(importlib.util.find_spec, ("pymilvus", "milvus_lite")))
 LITE = pytest.mark.skipif(not HAS_LITE, reason="pymilvus or milvus-lite is not installed")
 KINDS = ["{}.db", pytest.param("milvus:{}_milvus.db", marks=LITE)]
+_DROP = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"]
+WITHOUT_RIGHTS = ["env"] if os.getuid() else _DROP if shutil.which("setpriv") else []
+"""What a command begins with that may write no more than its files' modes say."""
 LABELS = ["cat", "dog", "it's", 'a"b', "ü\\x"]
 METADATA = {"year": [2000, 2001, 2002.5, "2001"], "who": ["x", "x_y", "y%"]}
 METADATA.update({"ok": [True, False, 1, 0], "größe": [1, "1", "[1]", [1], {"1": 1}, None]})
@@ -203,6 +209,12 @@ def test_what_is_no_index_is_one_line(tmp_path):
             open_store(str(tmp_path / name))
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder that root cannot write")
+def test_a_folder_that_cannot_be_written_is_one_line():
+    with pytest.raises(UserError, match=r"^/proc/self: cannot be written: "):
+        SqliteStore("/proc/self/new.db").create({"bit": 8})
+
+
 def test_a_package_that_lacks_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "pymilvus", None)
     with pytest.raises(UserError, match=r"not installed: pip install -r requirements-search"):
@@ -245,6 +257,42 @@ def test_a_reader_sees_what_another_process_does(tmp_path):
     writer.delete([3])
     writer.upsert([Entry(3, "/3", "k", b"\xff")])
     assert seen() == [2, 3]
+
+
+READER = """
+import sys
+import numpy as np
+from utils.search.store import SqliteStore
+store = SqliteStore(sys.argv[1])
+while True:
+    print(*store.search(np.uint8([0]), 9)[0], flush=True)
+    input()
+"""
+
+
+@pytest.mark.skipif(not WITHOUT_RIGHTS, reason="this system does not let root have no rights")
+def test_an_index_in_a_folder_that_cannot_be_written_is_read_and_followed(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    store, name = made(KINDS[0], folder, 8)
+    store.upsert([Entry(1, "/1", "k", b"\1")])
+    store.close()
+    folder.chmod(0o555)
+    command = [*WITHOUT_RIGHTS, sys.executable, "-c", READER, name]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=REPOSITORY, **pipes) as reader:
+        assert reader.stdout.readline() == "1\n"
+        for number in (2, 3):
+            folder.chmod(0o755)
+            store = SqliteStore(name)
+            store.upsert([Entry(number, f"/{number}", "k", b"\1")])
+            if number == 3:  # an open one has files beside the index
+                store.close()
+            folder.chmod(0o555)
+            print(file=reader.stdin, flush=True)
+            assert reader.stdout.readline() == " ".join(map(str, range(1, number + 1))) + "\n"
+        reader.stdin.close()
+    folder.chmod(0o755)
 
 
 def keep_adding(name: str, acknowledged: str) -> None:

@@ -121,8 +121,8 @@ def test_a_folder_is_made_writable_or_told(tmp_path):
     check_writable(tmp_path / "new/folder", [tmp_path / "new/folder/a.txt"])
     assert list((tmp_path / "new/folder").iterdir()) == []
     (tmp_path / "file").write_text("here")
-    with pytest.raises(UserError, match=r"file: cannot be written: File exists"):
-        check_writable(tmp_path / "file")
+    with pytest.raises(UserError, match=r"file: cannot be written: File exists; --x names another"):
+        check_writable(tmp_path / "file", flag="--x")
     (tmp_path / "last_8.npz").mkdir()
     with pytest.raises(UserError, match=r"last_8\.npz: .* a folder has the file's name"):
         check_writable(tmp_path, [tmp_path / "last_8.npz"])
@@ -199,6 +199,12 @@ def test_a_command_s_mistake_is_one_line_and_status_2_and_a_fault_keeps_its_trac
 
     assert run_command(mistaken) == 2
     assert capsys.readouterr() == ("", "error: a.txt,\\nline 3: no\\x1b path\n")
+
+    def on_a_full_disk():
+        raise FULL
+
+    assert run_command(on_a_full_disk) == 2
+    assert capsys.readouterr() == ("", "error: No space left on device\n")
     assert run_command(lambda: None) == 0 and run_command(lambda: 3) == 3
     with pytest.raises(ZeroDivisionError):
         run_command(lambda: 1 // 0)

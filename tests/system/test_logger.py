@@ -38,7 +38,14 @@ def terminal(monkeypatch):
             f"Next: python a.py {'--flag ' * 4}b",
             f"Next: python a.py {'--flag ' * 3}\\\n    --flag b",
         ),
-        (f"Next: python a.py '{'my data ' * 4}'", f"Next: python a.py '{'my data ' * 4}'"),
+        (
+            f"Next: python a.py '{'my data ' * 4}' --b 'it'\"'\"'s mine'",
+            f"Next: python a.py \\\n    '{'my data ' * 4}' \\\n    --b 'it'\"'\"'s mine'",
+        ),
+        (
+            "It's all there now: what's next is python a.py 'a b'",
+            "It's all there now: what's next is\n    python a.py 'a b'",
+        ),
     ],
 )
 def test_a_terminal_shows_lines_broken_between_words_and_never_in_a_path(terminal, line, shown):

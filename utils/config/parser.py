@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import inspect
+import itertools
 import math
 import os
 import re
 import shlex
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +23,7 @@ from utils.config.options import EXPORT, INFER, PREDICT, TRAIN, TRAIN_MULTI, Con
 from utils.datasets.info import in_repository, read_dataset_info, read_yaml_mapping
 from utils.system.errors import UserError, short_repr
 from utils.system.files import OutputPaths
-from utils.system.state_files import TRAINING, find_state, read_record
+from utils.system.state_files import TRAINING, WEIGHTS, find_state, read_record
 
 _OPTIONS = Config.options()
 _METAVARS = {int: "N", float: "X", bool: "True|False"}
@@ -58,14 +61,15 @@ TRAIN_COMMAND = Command(
     "Trains HashNet, or evaluates trained weights with --eval.",
     """\
   python main_single_gpu.py --bit 64 --dataset coco_lite --backbone-weights none
-  python main_single_gpu.py --bit 64 --dataset coco_lite --eval --pretrained output/weights_64
+  python main_single_gpu.py --bit 64 --dataset coco_lite --eval \\
+      --pretrained output/weights_64
   python main_single_gpu.py --bit 64 --dataset coco_lite --resume output/last_64""",
 )
 TRAIN_MULTI_COMMAND = Command(
     TRAIN_MULTI,
     "Trains HashNet on several devices, or evaluates trained weights with --eval.",
     """\
-  python main_multi_gpu.py --bit 64                       (a process on each visible GPU)
+  python main_multi_gpu.py --bit 64        (a process on each visible GPU)
   python main_multi_gpu.py --bit 64 --dataset coco_lite --nprocs 2 --device cpu
   python -m paddle.distributed.launch main_multi_gpu.py --bit 64""",
 )
@@ -74,35 +78,50 @@ PREDICT_COMMAND = Command(
     "Finds the database images nearest to a query image, in Hamming distance.",
     """\
   python predict.py --bit 64 --dataset coco_lite --img my_picture.jpg
-  python predict.py --bit 64 --data_path DIR --img my_picture.jpg --save_path ./output""",
+  python predict.py --bit 64 --data_path DIR --img my_picture.jpg \\
+      --save_path ./output""",
     bit=64,
 )
 EXPORT_COMMAND = Command(
     EXPORT,
     "Exports trained weights as a model for Paddle Inference or ONNX Runtime.",
     """\
-  python export_model.py --bit 64 --pretrained output/weights_64 --save-inference-dir DIR
-  python export_model.py --bit 64 --input uint8 --output codes   (raw images in, codes out)
-  python export_model.py --bit 64 --format onnx                   (runs without Paddle)""",
+  python export_model.py --bit 64 --pretrained output/weights_64 \\
+      --save-inference-dir DIR
+  python export_model.py --bit 64 --input uint8 --output codes   (raw images in)
+  python export_model.py --bit 64 --format onnx           (runs without Paddle)""",
 )
 INFER_COMMAND = Command(
     INFER,
     "Finds the database images nearest to a query image, through an exported model.",
     """\
-  python deploy/inference_python/infer.py --bit 64 --model-dir DIR --img-path my_picture.jpg
-  python deploy/inference_python/infer.py --bit 64 --model-dir DIR --img-path my_folder \\
-      --batch-size 8 --benchmark True""",
+  python deploy/inference_python/infer.py --bit 64 --model-dir DIR \\
+      --img-path my_picture.jpg
+  python deploy/inference_python/infer.py --bit 64 --model-dir DIR \\
+      --img-path my_folder --batch-size 8 --benchmark True""",
 )
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Fills paragraphs to the terminal's width; indented lines, such as examples, stay."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines: list[str] = []
+        text = inspect.cleandoc(text)
+        for stays, some in itertools.groupby(text.splitlines(), lambda line: line[:1] in ("", " ")):
+            together = list(some)
+            lines += together if stays else textwrap.wrap(" ".join(together), width)
+        return "\n".join(indent + line for line in lines)
 
 
 class Parser(argparse.ArgumentParser):
     """Takes each flag in `-` and in `_` spelling, but whole; a mistake is a `UserError`.
 
-    Texts around the flags are shown as they are written.
+    Texts around the flags are shown as `_HelpFormatter` has it.
     """
 
     def __init__(self, **details: Any):
-        style = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+        style = {"formatter_class": _HelpFormatter, "allow_abbrev": False}
         super().__init__(**{**style, **details})
 
     def parse_known_args(self, args=None, namespace=None):
@@ -200,7 +219,9 @@ def _read_settings(path: Path, command: Command) -> dict[str, Any]:
 def _saved_settings(chosen: dict[str, Any], command: Command) -> dict[str, Any]:
     """What a training goes on with where nothing else is said: that is its own recipe and data."""
     path = find_state(chosen["resume"], TRAINING)
-    if not os.path.isfile(path):  # the published code's two files, or none: it will be told
+    if not os.path.lexists(find_state(path, TRAINING, WEIGHTS)):
+        raise UserError(f"{path}: missing; --resume names a state, such as output/last_64")
+    if not os.path.isfile(path):  # the published code's two files, which say nothing of settings
         return {}
     saved = read_record(path).get("settings")
     if not isinstance(saved, dict):

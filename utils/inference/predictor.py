@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import operator
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +118,7 @@ def write_program(
     modes = list(map(operator.attrgetter("training"), layers))
     network.eval()
     # The guard: variables of the program must not count among the names of a training's.
-    with paddle.utils.unique_name.guard():
+    with paddle.utils.unique_name.guard(), _home(prefix.parent):
         # A layer around it, since Paddle replaces the `forward` of what it converts.
         around = paddle.nn.Sequential(network)
         around.eval()
@@ -140,3 +142,19 @@ def write_program(
         description.block(0)._rename_var(fetched.encode(), output_name.encode())
         program.write_bytes(description.serialize_to_string())
     return program
+
+
+@contextlib.contextmanager
+def _home(folder: Path) -> Iterator[None]:
+    """Inside the block Paddle writes the code that it converts below `folder`.
+
+    Else below ~/.cache, which cannot be written where a container's user has no home.
+    """
+    before = os.environ.get("HOME")
+    os.environ["HOME"] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop("HOME")
+        if before is not None:
+            os.environ["HOME"] = before

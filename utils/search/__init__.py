@@ -60,7 +60,7 @@ class Match:
 def start_search(config: Config) -> Split:
     """Opens the console, and the images that `--img` names once sheets can be written."""
     log_to_console(config.json)
-    check_writable(config.save_path)
+    check_writable(config.save_path, flag="--save-path")
     return unlisted_images(find_images(config.img or [str(in_repository(EXAMPLE))]), "--img")
 
 

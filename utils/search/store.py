@@ -18,6 +18,7 @@ import numpy as np
 from utils.codes import check_bit, nearest, packed_bytes
 from utils.search.filters import parse_filter
 from utils.system.errors import UserError, first_line
+from utils.system.files import check_writable
 
 BATCH = 10_000
 """Entries that are read or written at a time."""
@@ -83,22 +84,30 @@ class SqliteStore:
     def __init__(self, name: str):
         self.name, self.metadata = name, {}
         self._lock, self._db = threading.RLock(), None
-        self._ids, self._codes = np.empty(0, np.int64), np.empty((0, 0), np.uint8)
-        self._seen, self._passing = (0, 0), (None, None)
+        self._frozen: tuple | None = None
+        self._forget()
         with self._told():
             if os.path.lexists(name):
                 if not stat.S_ISREG(os.stat(name).st_mode):
                     raise UserError(f"{name}: not a regular file; expected an index")
                 self._open("rw")
 
+    def _forget(self) -> None:
+        self._ids, self._codes = np.empty(0, np.int64), np.empty((0, 0), np.uint8)
+        self._seen, self._passing = (0, 0), (None, None)
+
     def _open(self, mode: str) -> None:
-        self.close()
-        uri = f"{Path(self.name).absolute().as_uri()}?mode={mode}"
-        self._db = db = sqlite3.connect(
-            uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False
-        )
-        db.execute("PRAGMA trusted_schema = OFF")
-        schema = {row[0] for row in db.execute("SELECT sql FROM sqlite_master")} - {None}
+        self._forget()
+        self._frozen = None
+        try:
+            schema = self._connect(f"mode={mode}")
+        except sqlite3.OperationalError:
+            # Reading needs files beside the index, unless nobody writes it.
+            frozen = self._state()
+            if os.access(Path(self.name).absolute().parent, os.W_OK) or frozen[-1]:
+                raise
+            schema, self._frozen = self._connect(f"mode={mode}&immutable=1"), frozen
+        db = self._db
         if not schema:  # a new file, or what a kill in the first moment has left
             return
         whose = db.execute("PRAGMA application_id").fetchone()[0]
@@ -109,10 +118,24 @@ class SqliteStore:
         check_bit(self.metadata["bit"], f"{self.name}: ")
         self._codes = np.empty((0, packed_bytes(self.metadata["bit"])), np.uint8)
 
+    def _connect(self, how: str) -> set[str]:
+        self.close()
+        uri = f"{Path(self.name).absolute().as_uri()}?{how}"
+        self._db = db = sqlite3.connect(
+            uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False
+        )
+        db.execute("PRAGMA trusted_schema = OFF")
+        return {row[0] for row in db.execute("SELECT sql FROM sqlite_master")} - {None}
+
+    def _state(self) -> tuple:
+        """Differs once another process has written the file, or begun to."""
+        file = os.stat(self.name)
+        return file.st_ino, file.st_size, file.st_mtime_ns, os.path.exists(f"{self.name}-wal")
+
     def create(self, metadata: dict[str, Any]) -> None:
         """Makes an index; where another process was faster, `metadata` is that one's."""
         with self._told():
-            Path(self.name).absolute().parent.mkdir(parents=True, exist_ok=True)
+            check_writable(Path(self.name).absolute().parent)
             self._open("rwc")
             self._db.execute("PRAGMA journal_mode = WAL")
             with self._transaction("IMMEDIATE") as db:
@@ -211,6 +234,8 @@ class SqliteStore:
     def _transaction(self, kind: str = "DEFERRED") -> Iterator[sqlite3.Connection]:
         """One state of the index for the block; all that it writes is kept, or nothing."""
         with self._lock, self._told():
+            if self._frozen and self._frozen != self._state():
+                self._open("rw")
             self._db.execute(f"BEGIN {kind}")
             try:
                 yield self._db

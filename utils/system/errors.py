@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import reprlib
 import shutil
 import signal
@@ -20,6 +21,8 @@ EXIT_USER_ERROR = 2
 EXIT_SIGNAL = 128
 """Added to a signal's number: 130 after Ctrl-C, 143 after SIGTERM, as shells have it."""
 MAX_LINE = 2000
+_QUOTED = re.compile(r"""(?<!\S)'[^']*'(?:"'"'[^']*')*""")
+"""A word that `shlex.quote` has quoted."""
 
 
 class UserError(Exception):
@@ -39,8 +42,12 @@ class Interrupted(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of another library's message, or the error's kind where it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The first line of another library's message, or the error's kind where it has none.
+
+    The system's have a number before, which says nothing to people: '[Errno 28] No space left'.
+    """
+    text = re.sub(r"^\[Errno -?\d+\] ", "", str(error).strip())
+    return (text or type(error).__name__).splitlines()[0]
 
 
 def reason(error: OSError) -> str:
@@ -64,14 +71,21 @@ def shown_on(stream: TextIO, line: str) -> str:
 
     A command can still be pasted: its lines end with a backslash, and quotes are not broken.
     """
-    is_command = "python " in line
-    if not stream.isatty() or (is_command and "'" in line):
+    if not stream.isatty():
         return line
-    end = " \\" if is_command else ""
+    end = " \\" if "python " in line else ""
     columns = shutil.get_terminal_size().columns - len(end)
     wrapping = {"break_long_words": False, "break_on_hyphens": False}
-    lines = textwrap.wrap(line, columns, subsequent_indent="    ", **wrapping)
-    return f"{end}\n".join(lines) or line
+    whole = _QUOTED.sub(lambda quoted: quoted[0].replace(" ", "\0"), line)
+    lines = textwrap.wrap(whole, columns, subsequent_indent="    ", **wrapping)
+    begin = next((i for i, each in enumerate(lines) if "python " in f"{each} "), len(lines))
+    lines[begin:-1] = [each + end for each in lines[begin:-1]]
+    return "\n".join(lines).replace("\0", " ") or line
+
+
+def tell(line: str) -> None:
+    """Prints a line for people, whatever the names in it hold; see `shown_on`."""
+    print(shown_on(sys.stdout, printable(line)))
 
 
 def short_repr(value: Any) -> str:
@@ -150,6 +164,7 @@ def run_command(command: Callable[[], int | None]) -> int:
             print(INTERRUPTED, file=sys.stderr)
             return EXIT_SIGNAL + number
         if isinstance(error, (UserError, OSError)):  # the latter such as a console on a full disk
-            print(shown_on(sys.stderr, f"error: {one_line(str(error))}"), file=sys.stderr)
+            text = str(error) if isinstance(error, UserError) else first_line(error)
+            print(shown_on(sys.stderr, f"error: {one_line(text)}"), file=sys.stderr)
             return EXIT_USER_ERROR
         raise

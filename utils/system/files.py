@@ -175,7 +175,7 @@ def locked(path: Path, use: str) -> Iterator[None]:
     except ModuleNotFoundError:  # Windows
         yield
         return
-    check_writable(path.parent)
+    check_writable(path.parent, flag="--output-dir")
     with path.open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -221,13 +221,13 @@ def leaves_folder(path: str) -> bool:
     return ".." in path and os.path.normpath(path).split(os.sep)[0] == os.pardir
 
 
-def check_writable(folder: str | os.PathLike, files: Iterable[Path] = ()) -> None:
+def check_writable(folder: str | os.PathLike, files: Iterable[Path] = (), flag: str = "") -> None:
     """Finds out by writing whether files can be written in a folder, which is made as needed.
 
     Raises a `UserError` where not (rights, read-only, full disk), or where a file stands in its
-    place or a folder in that of one of `files`.
+    place or a folder in that of one of `files`; it says which `flag` names another folder.
     """
-    folder = Path(folder)
+    folder, hint = Path(folder), f"; {flag} names another" if flag else ""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -235,10 +235,10 @@ def check_writable(folder: str | os.PathLike, files: Iterable[Path] = ()) -> Non
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {reason(error)}") from error
+        raise UserError(f"{folder}: cannot be written: {reason(error)}{hint}") from error
     for path in files:
         if path.is_dir():
-            raise UserError(f"{path}: cannot be written: a folder has the file's name")
+            raise UserError(f"{path}: cannot be written: a folder has the file's name{hint}")
 
 
 def check_space(sizes: dict[Path, int], replaced: bool) -> None:

@@ -94,7 +94,7 @@ class CheckpointSaver:
         """
         if not distributed.is_main_process():
             return
-        check_writable(self._paths.folder, self._sizes)
+        check_writable(self._paths.folder, self._sizes, "--output-dir")
         check_space(self._sizes, replaced=not self._theirs)
         write_text(self._paths.settings, settings_as_yaml)
         if self._paths.epochs not in self._theirs:

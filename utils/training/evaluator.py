@@ -186,7 +186,7 @@ def evaluate(config: Config) -> int:
     exit status, 0.
     """
     if distributed.is_main_process():
-        check_writable(config.output_dir)
+        check_writable(config.output_dir, flag="--output-dir")
     start_run(config, config.paths.test_log, config.seed)
     queries, database = config.splits("test", "database")
     name = config.info.name
