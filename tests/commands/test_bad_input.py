@@ -56,7 +56,7 @@ DAMAGED = [
     ("test.txt", replace(b" 0", b""), EVAL, ["line 1", "expected 3 labels", "found 2"]),
     ("database.txt", replace(b"database1", b"../database1"), EVAL, ["line 2", "--allow-outside"]),
     ("database.txt", replace(b"database2", b"nothing"), ["--num-workers", "2"], ["line 3"]),
-    ("train1.png", cut, [], ["train.txt, line 2", "not an image"]),
+    ("train1.png", cut, [], ["train.txt, line 2", "not an image", "--on-bad-image skip"]),
     ("test3.png", Path.unlink, EVAL, ["test.txt, line 4", "missing"]),
     ("first.pdparams", cut, EVAL, ["not a file of trained weights"]),
     ("dataset.yaml", noise, EVAL, []),

@@ -137,10 +137,11 @@ def test_space_is_needed_for_all_files_and_the_largest_beside_its_old_one(tmp_pa
     free = 330 + 180 - 100
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(files.shutil, "disk_usage", lambda _: usage(free))
-    check_space(sizes, replaced=True)
-    free -= 1
-    with pytest.raises(UserError, match="for weights, optimizer, last: make room, or name a fold"):
-        check_space(sizes, replaced=True)
+    check_space(sizes, aside=())
+    for less, aside in ((0, [tmp_path / "last"]), (1, ())):
+        free -= less
+        with pytest.raises(UserError, match="weights, optimizer, last: make room, or name a fold"):
+            check_space(sizes, aside)
 
 
 @pytest.fixture()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 
@@ -145,6 +146,21 @@ def test_stopped_at_any_step_it_goes_on_exactly_there(
     assert f"--resume {tmp_path}/last_8.npz" in log.splitlines()[-1]
     assert resume(small_data, tmp_path) == 0
     assert_same_end(tmp_path, whole)
+
+
+def test_stopped_before_it_has_written_all_of_its_files_it_keeps_another_one_s(
+    small_data, whole, tmp_path, monkeypatch
+):
+    output = shutil.copytree(whole, tmp_path / "output")
+    kept = ("weights_8.pdparams", "weights_8.json", "train/metrics_8.jsonl")
+    before = [(output / name).read_bytes() for name in kept]
+    with monkeypatch.context() as patch:
+        send_at_call(patch, BatchLoader, "dropout_seed", signal.SIGTERM, 2)
+        assert train(small_data, output) == 143
+    assert resume(small_data, output) == 0
+    assert_same_end(output, whole)
+    now = [re.sub(r"([^/]+)$", r"earlier_\1", name) for name in kept]
+    assert [(output / name).read_bytes() for name in now] == before
 
 
 @pytest.mark.parametrize("times", [1, 2])

@@ -143,7 +143,7 @@ class BatchLoader:
             return index, self._read(image, self._rng(image))
         except UserError as error:
             if not self._options.skip_bad:
-                raise
+                raise UserError(f"{error}; --on-bad-image skip goes on without it") from error
             self.bad[image] = str(error)
             if self._seed is not None and index >= 0:
                 return self._another(image)

@@ -13,7 +13,7 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -241,13 +241,13 @@ def check_writable(folder: str | os.PathLike, files: Iterable[Path] = (), flag: 
             raise UserError(f"{path}: cannot be written: a folder has the file's name{hint}")
 
 
-def check_space(sizes: dict[Path, int], replaced: bool) -> None:
+def check_space(sizes: dict[Path, int], aside: Collection[Path]) -> None:
     """Raises a `UserError` unless files will fit on the disk, the largest beside its old version.
 
-    `sizes` are the bytes of each file that will be written, in folders that exist; `replaced`:
-    in place of those that are there, which else are set aside.
+    `sizes` are the bytes of each file that will be written, in folders that exist: in place of
+    those that are there, but for those that will be set `aside`.
     """
-    there = sum(path.stat().st_size for path in sizes if replaced and path.is_file())
+    there = sum(path.stat().st_size for path in sizes if path not in aside and path.is_file())
     needed = sum(sizes.values()) + max(sizes.values()) - there
     folder = next(iter(sizes)).parent
     free = shutil.disk_usage(folder).free

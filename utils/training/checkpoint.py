@@ -87,18 +87,23 @@ class CheckpointSaver:
             paths.last: weights + slots + banks * _bytes_of(criterion),
         }
 
-    def prepare(self, settings_as_yaml: str, epoch: int) -> None:
+    def prepare(self, settings_as_yaml: str, progress: Progress) -> None:
         """Finds out before the first step whether all will fit, and writes the run's settings.
 
-        Lines of this training's metrics that are of later epochs than `epoch` go.
+        Lines of this training's metrics that are of epochs after `progress` go.
         """
         if not distributed.is_main_process():
             return
+        # One that was stopped early and goes on may not have written all of its files yet.
+        if not progress.best_epoch:
+            self._theirs.add(self._paths.weights)
+        if not progress.epoch:
+            self._theirs.add(self._paths.epochs)
         check_writable(self._paths.folder, self._sizes, "--output-dir")
-        check_space(self._sizes, replaced=not self._theirs)
+        check_space(self._sizes, self._theirs)
         write_text(self._paths.settings, settings_as_yaml)
         if self._paths.epochs not in self._theirs:
-            drop_later_epochs(self._paths.epochs, epoch)
+            drop_later_epochs(self._paths.epochs, progress.epoch)
 
     def append_metrics(self, values: dict[str, Any]) -> None:
         """Writes a line of `metrics_{bit}.jsonl`."""

@@ -152,7 +152,7 @@ class Trainer:
             done = f"{self.progress.epoch} epochs are done already"
             _log.info(f"Nothing to train: {done}, --epoch asks for {self.config.epoch}")
             return 0
-        self.saver.prepare(self.config.as_yaml(), self.progress.epoch)
+        self.saver.prepare(self.config.as_yaml(), self.progress)
         if self.config.curves and distributed.is_main_process():
             goes_on = self.config.resume and self.paths.epochs.is_file()
             earlier = read_epochs(self.paths.epochs) if goes_on else ()
