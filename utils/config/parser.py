@@ -18,7 +18,7 @@ from utils.codes import check_bit
 from utils.config.options import EXPORT, INFER, PREDICT, TRAIN, TRAIN_MULTI, Config, Option
 from utils.datasets.info import in_repository, read_dataset_info, read_yaml_mapping
 from utils.system.errors import UserError, short_repr
-from utils.system.files import OutputPaths
+from utils.system.files import OutputPaths, is_path
 from utils.system.state_files import TRAINING, find_state, read_record
 
 _OPTIONS = Config.options()
@@ -183,7 +183,7 @@ def parse_config(command: Command, arguments: Sequence[str] | None = None) -> Co
     """
     given = vars(build_parser(command).parse_args(arguments))
     file = given.pop("config")
-    chosen = _read_settings(Path(file), command) if file else {}
+    chosen = {} if file is None else _read_settings(Path(file), command)
     for name, value in given.items():
         if value is not _NOT_GIVEN:
             chosen[name] = tuple(value) if _OPTIONS[name].many else value
@@ -208,6 +208,8 @@ def _read_settings(path: Path, command: Command) -> dict[str, Any]:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(known)}"
             raise UserError(f"{path}: unknown key {short_repr(key)}{hint}")
+        if name in settings:
+            raise UserError(f"{path}: {key} stands there twice, once with - and once with _")
         settings[name] = _typed(f"{path}: {key}", name, value)
     return settings
 
@@ -249,7 +251,7 @@ def _typed_one(where: str, value: Any, option: Option) -> Any:
         except (ValueError, OverflowError):
             pass
     wrong = type(value) is not option.kind
-    if wrong or (option.kind is str and "\0" in value):  # the system takes no such path
+    if wrong or (option.kind is str and not is_path(value)):
         raise UserError(f"{where}: expected {option.kind.__name__}, found {short_repr(value)}")
     if option.choices and value not in option.choices:
         known = ", ".join(option.choices)
@@ -260,6 +262,8 @@ def _typed_one(where: str, value: Any, option: Option) -> Any:
 def _check(config: Config) -> None:
     for name, option in _OPTIONS.items():
         value = getattr(config, name)
+        if "" in (value if option.many else (value,)):  # such as a shell's variable that is not set
+            raise UserError(f"{_flag(name)}: its value is empty")
         limit = option.limit if option.kind is int else math.inf
         bounded = option.minimum is not None and value is not None
         if bounded and not option.minimum <= value < limit:
