@@ -139,6 +139,7 @@ def test_more_ties_than_milvus_returns_at_once(tmp_path):
         *(("a = 1; DROP TABLE images", "; DROP TABLE"), ("a = (SELECT 1)", "a = ")),
         *(("label < 'x'", "label <"), ("a LIKE 'x%y'", "a LIKE"), ("a = 1 b = 2", "whole")),
         *(("'a' = 'a'", "'a' ="), ("a = b", "a = b"), ("x" * 10_001, "not understood")),
+        *(("a = '\udcff'", "'"), ("a LIKE '\udcff%'", "LIKE")),  # bytes that are no UTF-8
     ],
 )
 def test_a_filter_that_is_none_is_one_line(text, where):
