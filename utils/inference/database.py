@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from utils.datasets import Split
 from utils.datasets.loader import none_readable
 from utils.inference.encoder import Encoded, Encoder
 from utils.system.errors import UserError
-from utils.system.files import check_writable
+from utils.system.files import check_writable, set_aside
 
 _log = logging.getLogger(__name__)
 
@@ -89,10 +88,10 @@ def _load(path: Path, bit: int, encoder: Encoder) -> tuple[dict[str, np.ndarray]
     try:
         codes, record = load_codes(path, bit)
     except UserError as error:
-        _set_aside(path)
+        _keep(path)
         return {}, set(), str(error)
     if record is None:
-        _set_aside(path)
+        _keep(path)
     differences = provenance_differences(record, encoder.provenance())
     if differences:
         return {}, set(), "; ".join(differences)
@@ -107,8 +106,7 @@ def _load(path: Path, bit: int, encoder: Encoder) -> tuple[dict[str, np.ndarray]
     return {}, set(), "its images are not recorded"
 
 
-def _set_aside(path: Path) -> None:
+def _keep(path: Path) -> None:
     # Codes that no record describes may be another program's: they are not written over.
-    kept = path.with_name(f"{path.stem}.kept{path.suffix}")
-    os.replace(path, kept)
+    kept, *_ = set_aside(*filter(Path.is_file, (path, path.with_suffix(".json"))))
     _log.info(f"Database codes: {path} may be of other weights or lists; now {kept}")
