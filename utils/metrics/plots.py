@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from utils.codes import MAX_BIT
-from utils.system.errors import UserError, short_repr
+from utils.system.errors import UserError, printable, short_repr
 from utils.system.files import atomic_write, open_untrusted, set_aside, write_json
 
 _log = logging.getLogger(__name__)
@@ -208,5 +208,6 @@ def save_figure(figure: Any, path: Path) -> None:
         figure.legend(legend.values(), legend.keys(), **style)
     for text in figure.findobj(lambda part: hasattr(part, "set_parse_math")):
         text.set_parse_math(False)  # a $ in a name begins no formula
+        text.set_text(printable(text.get_text()))
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120)
