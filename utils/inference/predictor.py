@@ -118,9 +118,7 @@ def write_program(
     try:
         str(prefix).encode()
     except UnicodeEncodeError as error:
-        raise UserError(
-            f"{prefix.parent}: not UTF-8, and Paddle writes to no such folder"
-        ) from error
+        raise UserError(f"{prefix.parent}: not UTF-8, Paddle writes to no such folder") from error
     layers = network.sublayers(include_self=True)
     modes = list(map(operator.attrgetter("training"), layers))
     network.eval()
