@@ -42,6 +42,7 @@ from PIL import Image, ImageOps
 from deploy.search.index import add_network, open_index
 from utils.config.parser import Parser
 from utils.datasets.images import open_image
+from utils.search.filters import parse_filter
 from utils.search.index import ImageIndex, NoSuchImage
 from utils.search.store import Entry
 from utils.system.errors import Terminated, UserError, first_line, run_command
@@ -104,7 +105,7 @@ class Server(ThreadingHTTPServer):
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         try:
             super().__init__(address, Handler)
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, TypeError, ValueError) as error:  # such as no host's name
             told = "--host {} --port {}: {}".format(*address, first_line(error))
             raise UserError(told) from error
 
@@ -229,6 +230,10 @@ class Handler(BaseHTTPRequestHandler):
     def _search(
         self, id: int | None = None, k: int = 10, max_distance: int | None = None, label: str = ""
     ) -> None:
+        where = "label = '{}'".format(label.replace("'", "''")) if label else None
+        if where:
+            with refused_with(400):  # such as a label that is too long
+                parse_filter(where)
         if self.command == "POST":
             large = self._unread > LARGE_BODY
             with self.server.large_bodies if large else contextlib.nullcontext():
@@ -239,7 +244,6 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(400, "id: missing; for an image, POST it")
         else:
             query = np.frombuffer(self.server.entry(id).code, np.uint8)
-        where = "label = '{}'".format(label.replace("'", "''")) if label else None
         hits = self.server.index.search(query, k, where, max_distance)
         self._send({"results": [{**hit._asdict(), "id": str(hit.id)} for hit in hits]})
 
@@ -320,7 +324,7 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     arguments = parser.parse_args(words)
     if arguments.token is None and not is_loopback(arguments.host):
         raise UserError(f"--host {arguments.host}: lets others in; --token makes a token for them")
-    if not re.fullmatch(r"[A-Za-z0-9_-]{16,}", arguments.token or "x" * 16):
+    if arguments.token is not None and not re.fullmatch("[A-Za-z0-9_-]{16,}", arguments.token):
         raise UserError("--token: expected 16 or more of A-Z a-z 0-9 _ -, or no value")
     return arguments
 

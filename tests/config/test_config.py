@@ -128,6 +128,14 @@ def test_a_wrong_command_line_is_told_in_one_line(arguments, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("flag", ["--resume", "--pretrained", "--output-dir", "--img", "--config"])
+def test_an_empty_value_is_not_taken_for_none(flag):
+    command = PREDICT_COMMAND if flag == "--img" else TRAIN_COMMAND
+    message = "directory" if flag == "--config" else f"{flag}: its value is empty"
+    with pytest.raises(UserError, match=message):
+        parse_config(command, ["--dataset", "coco_lite", flag, ""])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -138,6 +146,9 @@ def test_a_wrong_command_line_is_told_in_one_line(arguments, message):
         ("momentum: much\n", "momentum: expected float, found 'much'"),
         ("optimizer: Adam\n", "optimizer: expected one of SGD, RMSProp, AdamW, found 'Adam'"),
         ("bit: [\n", "not valid YAML"),
+        ('output_dir: "\\ud800"\n', "output_dir: expected str"),  # no system takes such a path
+        ("bit: 16\nbit: 64\n", "line 2: not valid YAML: 'bit' stands there twice"),
+        ("eval_epoch: 1\neval-epoch: 2\n", "eval-epoch stands there twice"),
         ("1: 2\n", "line 1: not valid YAML: a key that is no text"),
     ],
 )

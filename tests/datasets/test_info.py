@@ -95,6 +95,10 @@ def test_an_unknown_data_set_s_message_names_the_known_ones(name):
         (b"- a\n- b\n", "expected `name: value` lines, found list"),
         (b"name: \xff\n", "not a data set's description in YAML: .*utf-8"),
         (b"a: &a [x]\nb: [*a, *a]\n", "line 2: not valid YAML: aliases"),
+        (b"num_class: 3\nnum_class: 4\n", "line 2: not valid YAML: 'num_class' stands there twice"),
+        (b"lists: {train: a, train: b}\n", "line 1: not valid YAML: 'train' stands there twice"),
+        (b'name: "\\ud800"\n', "name: expected text"),
+        (b'lists: {database: "\\udfff.txt"}\n', "lists: expected"),
         (b"topK: 0x" + b"F" * 5000, "line 1: not valid YAML: a number of many digits"),
     ],
 )

@@ -177,6 +177,7 @@ REFUSED = {
     "/api/search?id=7&k=1.5": 400,
     "/api/search?id=7&max_distance=-1": 400,
     "/api/search?id=7&path=/etc/passwd": 400,
+    "/api/search?id=7&label=" + "a" * 20_000: 400,
     "/api/search?" + "&".join(f"k={n}" for n in range(99)): 400,
 }
 
@@ -336,6 +337,12 @@ def test_a_port_that_is_taken_is_told(address, index):
         serve.Server(("127.0.0.1", urlsplit(address).port), index)
 
 
+@pytest.mark.parametrize("host", ["ü" * 100, "a" * 300])
+def test_what_is_no_host_s_name_is_told(index, host):
+    with pytest.raises(UserError, match=f"^--host {host} --port 0: "):
+        serve.Server((host, 0), index)
+
+
 def test_the_command_serves_until_sigterm(weights_16, tmp_path, monkeypatch):
     model = {"bit": 16, "pretrained": str(weights_16)}
     with ImageIndex(open_store(str(tmp_path / "i.db")), load_encoder(model, "cpu"), model) as index:
@@ -357,6 +364,7 @@ def test_the_command_serves_until_sigterm(weights_16, tmp_path, monkeypatch):
     [
         (["--host", "0.0.0.0"], "--host 0.0.0.0: lets others in; --token makes a token for them"),
         (["--host", "0.0.0.0", "--token", "short"], "--token: expected 16 or more"),
+        (["--host", "0.0.0.0", "--token", ""], "--token: expected 16 or more"),
         ([], "no index is there"),
     ],
 )

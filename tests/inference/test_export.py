@@ -255,6 +255,13 @@ def test_a_damaged_record_is_told(small, change, message):
         ExportedBackend(*read_exported(small, 16), PredictorOptions())(IMAGES)
 
 
+def test_an_export_to_a_folder_that_paddle_cannot_name_is_told(tmp_path):
+    folder = tmp_path / os.fsdecode(b"\xff")
+    with pytest.raises(UserError, match="not UTF-8"):
+        write_exported(SmallHashNet(16), record_of(bit=16), folder)
+    assert not list(folder.iterdir())
+
+
 def test_an_export_into_a_full_disk_leaves_the_earlier_model(small):
     before = {path.name: path.read_bytes() for path in small.iterdir()}
     network, record = SmallHashNet(512), record_of(bit=512)

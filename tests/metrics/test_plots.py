@@ -125,6 +125,8 @@ def test_the_figure_has_a_title_one_legend_and_chance_at_its_height(tmp_path, fi
     assert [chance_in(axes) for axes in figures[0].axes] == [[[0.25, 0.25]]] * 3
     rows = [{"epoch": 1, "loss": 1.5, "map": 0.5}]
     draw_training({"a": rows}, tmp_path / "training.png", "drawn: a", [None, 0.25])
+    draw_training({"\udcff": rows}, tmp_path / "odd.png", "\udcff\n")  # folders' names may be so
+    assert figures[2].get_suptitle() == r"\udcff\n" and legend_of(figures[2]) == [r"\udcff"]
     assert figures[1].get_suptitle() == "drawn: a" and legend_of(figures[1]) == ["a", "chance"]
     assert [chance_in(axes) for axes in figures[1].axes] == [[], [[0.25, 0.25]]]
 

@@ -189,6 +189,8 @@ def test_a_copy_has_all_of_it_and_keeps_to_the_network(images, tmp_path):
         assert index.copy_to(target) == 10
         assert sorted(next(target.scan())) == sorted(next(index.store.scan()))
         target.close()
+        with pytest.raises(UserError, match=r"i\.db: the index itself"):  # that had no end
+            index.copy_to(open_store(str(tmp_path / "." / "i.db")))
     other, _ = opened(tmp_path / "other.db", weights="b" * 64)
     with other, pytest.raises(UserError, match=r"copy\.db: is of w\.pdparams"):
         other.copy_to(open_store(str(tmp_path / "copy.db")))

@@ -196,8 +196,11 @@ def test_codes_that_no_record_describes_are_set_aside(tmp_path, database, capsys
     before = (tmp_path / "codes.npy").read_bytes()
     ask(database, tmp_path, 0)
     assert "earlier_codes.npy" in capsys.readouterr().out
-    assert (tmp_path / "earlier_codes.npy").read_bytes() == before
     np.testing.assert_array_equal(np.load(tmp_path / "codes.npy"), CODES)
+    (tmp_path / "codes.npy").write_bytes(b"another program's")
+    ask(database, tmp_path, 0)
+    assert (tmp_path / "earlier_codes.npy").read_bytes() == before
+    assert (tmp_path / "earlier_2_codes.npy").read_bytes() == b"another program's"
 
 
 def test_an_image_found_that_cannot_be_read_any_more(tmp_path, database, capsys):

@@ -167,6 +167,7 @@ def test_more_ties_than_milvus_returns_at_once(tmp_path):
         *(("label = 5", "label = 5"), ("id IN (1, 'x')", "id IN"), ("id = 1.5 OR", "id = 1.5")),
         *(("path != true", "path !="), ("id LIKE '1%'", "id LIKE")),
         *(("'a' = 'a'", "'a' ="), ("a = b", "a = b"), ("x" * 10_001, "not understood")),
+        *(("a = '\udcff'", "'"), ("a LIKE '\udcff%'", "LIKE")),  # bytes that are no UTF-8
     ],
 )
 def test_a_filter_that_is_none_is_one_line(text, where):

@@ -22,7 +22,7 @@ from utils.codes import check_bit
 from utils.config.options import EXPORT, INFER, PREDICT, TRAIN, TRAIN_MULTI, Config, Option
 from utils.datasets.info import in_repository, read_dataset_info, read_yaml_mapping
 from utils.system.errors import UserError, short_repr
-from utils.system.files import OutputPaths
+from utils.system.files import OutputPaths, is_path
 from utils.system.state_files import TRAINING, WEIGHTS, find_state, read_record
 
 _OPTIONS = Config.options()
@@ -190,7 +190,7 @@ def parse_config(command: Command, arguments: Sequence[str] | None = None) -> Co
     """
     given = vars(build_parser(command).parse_args(arguments))
     file = given.pop("config")
-    chosen = _read_settings(Path(file), command) if file else {}
+    chosen = {} if file is None else _read_settings(Path(file), command)
     for name, value in given.items():
         chosen[name] = tuple(value) if _OPTIONS[name].many else value
     if chosen.get("resume"):
@@ -207,6 +207,8 @@ def _read_settings(path: Path, command: Command) -> dict[str, Any]:
     known, settings = Config.options(command.name), {}
     for key, value in read_yaml_mapping(path, "a YAML file of settings").items():
         name = key.replace("-", "_")
+        if name in settings:
+            raise UserError(f"{path}: {key} stands there twice, once with - and once with _")
         if name in known:
             settings[name] = _typed(f"{path}: {key}", name, value)
         elif name not in _OPTIONS:  # else it is another command's, such as a training's
@@ -253,7 +255,7 @@ def _typed_one(where: str, value: Any, option: Option) -> Any:
         except (ValueError, OverflowError):
             pass
     wrong = type(value) is not option.kind
-    if wrong or (option.kind is str and "\0" in value):  # the system takes no such path
+    if wrong or (option.kind is str and not is_path(value)):
         raise UserError(f"{where}: expected {option.kind.__name__}, found {short_repr(value)}")
     if option.choices and value not in option.choices:
         known = ", ".join(option.choices)
@@ -264,6 +266,8 @@ def _typed_one(where: str, value: Any, option: Option) -> Any:
 def _check(config: Config) -> None:
     for name, option in _OPTIONS.items():
         value = getattr(config, name)
+        if "" in (value if option.many else (value,)):  # such as a shell's variable that is not set
+            raise UserError(f"{_flag(name)}: its value is empty")
         limit = option.limit if option.kind is int else math.inf
         bounded = option.minimum is not None and value is not None
         if bounded and not option.minimum <= value < limit:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from utils.system.errors import UserError, short_repr
-from utils.system.files import MAX_TEXT, leaves_folder, open_untrusted
+from utils.system.files import MAX_TEXT, is_path, leaves_folder, open_untrusted
 
 MAX_VALUES, MAX_DIGITS = 30_000, 20
 """Of a YAML file, and of a whole number in it, at most."""
@@ -74,7 +74,7 @@ def in_repository(path: str | os.PathLike) -> Path:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses what makes a small file huge or slow."""
+    """Refuses what makes a small file huge or slow, and a key that stands twice."""
 
     _values = 0
 
@@ -92,12 +92,20 @@ class _Loader(yaml.SafeLoader):
             raise yaml.composer.ComposerError(None, None, "a number of many digits", mark)
         return node
 
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
+        first: dict[str, Any] = {}
+        for key, _ in node.value:
+            if first.setdefault(key.value, key) is not key:  # else the last one would count
+                problem = f"{short_repr(key.value)} stands there twice"
+                raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
+        return super().construct_mapping(node, deep)
+
 
 def read_yaml_mapping(path: Path, expected: str) -> dict[str, Any]:
     """Reads a YAML file that maps names to values, and should be what `expected` says.
 
-    Raises a `UserError` where it is not, has keys that are no text, or what makes a small file a
-    huge value or a slow one: aliases, numbers of many digits, very many values.
+    Raises a `UserError` where it is not, has keys that are no text or stand twice, or what makes a
+    small file a huge value or a slow one: aliases, numbers of many digits, very many values.
     """
     with open_untrusted(path, expected, MAX_TEXT) as file:
         try:
@@ -182,7 +190,7 @@ def _is_right(key: str, value: Any) -> bool:
     if key in _COUNTS:
         limit = MAX_CLASSES if key == "num_class" else 1 << 31
         return type(value) is int and (1 <= value < limit or (key == "topK" and value == -1))
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
+    if not isinstance(value, str) or not value.strip() or not is_path(value):
         return False
     if key == "name":  # files are called after it
         return not {"/", "\\"} & set(value)

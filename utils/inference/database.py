@@ -88,7 +88,7 @@ def _load(path: Path, bit: int, encoder: Encoder) -> tuple[dict[str, np.ndarray]
     except UserError as error:
         why = str(error)
     if record is None:  # they may be another program's: they are not written over
-        (aside,) = set_aside(path)
+        aside, *_ = set_aside(*filter(Path.is_file, (path, path.with_suffix(".json"))))
         _log.info(f"Database codes: {path} may be of other weights or lists; now {aside}")
     if why:
         return {}, set(), why

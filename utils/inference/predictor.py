@@ -112,8 +112,12 @@ def write_program(
 
     The network has one input, called 'pictures', of a shape whose free sides are None, and one
     output; its layers' modes (training or not) come back after. Returns the program's path; raises
-    `OSError` where the disk is full.
+    `OSError` where the disk is full, `UserError` for a path that is not UTF-8.
     """
+    try:
+        str(prefix).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{prefix.parent}: not UTF-8, Paddle writes to no such folder") from error
     layers = network.sublayers(include_self=True)
     modes = list(map(operator.attrgetter("training"), layers))
     network.eval()

@@ -20,9 +20,9 @@ from utils.system.errors import UserError, short_repr
 
 MAX_FILTER = 10_000
 """Characters of a filter, at most."""
-_VALUE = r"(?:'(?:[^']|'')*'|-?\d{1,18}(?:\.\d{1,18})?\b|(?:true|false)\b)"
+_VALUE = r"(?:'(?:[^'\ud800-\udfff]|'')*'|-?\d{1,18}(?:\.\d{1,18})?\b|(?:true|false)\b)"
 _PART = re.compile(
-    rf"\s*(?:([^\W\d]\w*)\s*(?:(==?|!=|<>|<=|<|>=|>)\s*({_VALUE})|\b(LIKE)\s*('(?:[^'%]|'')*%')"
+    rf"\s*(?:([^\W\d]\w*)\s*(?:(==?|!=|<>|<=|<|>=|>)\s*({_VALUE})|\b(LIKE)\s*('(?:[^'%\ud800-\udfff]|'')*%')"
     rf"|\b(NOT\s+IN|IN)\s*\(\s*({_VALUE}(?:\s*,\s*{_VALUE})*)\s*\))|([()]|AND\b|OR\b))",
     re.IGNORECASE,
 )

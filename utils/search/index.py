@@ -159,6 +159,8 @@ class ImageIndex:
 
         The target's index is made where there is none yet, else must be of the same network.
         """
+        if os.path.realpath(target.name) == os.path.realpath(self.store.name):  # would never end
+            raise UserError(f"{target.name}: the index itself; expected another to copy to")
         _create_or_check(target, self.store.metadata)
         count = 0
         for batch in progress(self.store.scan(), "copying", -(-len(self) // BATCH)):

@@ -221,6 +221,14 @@ def leaves_folder(path: str) -> bool:
     return ".." in path and os.path.normpath(path).split(os.sep)[0] == os.pardir
 
 
+def is_path(text: str) -> bool:
+    """Whether the system could take a text as a path: no NUL, each character of its encoding."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # such as half a pair of UTF-16, which JSON and YAML can write
+        return False
+
+
 def check_writable(folder: str | os.PathLike, files: Iterable[Path] = (), flag: str = "") -> None:
     """Finds out by writing whether files can be written in a folder, which is made as needed.
 

@@ -203,7 +203,8 @@ def assign_strictly(
     for name, parameter in parameters.items():
         array, wanted = state[name], tuple(parameter.shape)
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.shape != wanted:
-            shape = list(array.shape) if isinstance(array, np.ndarray) else type(array).__name__
-            raise UserError(f"{source}: {name} is {shape}, the network's is {list(wanted)}")
+            is_array = isinstance(array, np.ndarray)
+            found = f"{array.dtype} {list(array.shape)}" if is_array else type(array).__name__
+            raise UserError(f"{source}: {name} is {found}, the network's is float {list(wanted)}")
     for name, parameter in parameters.items():
         parameter.set_value(state[name].astype(np.float32))
