@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import operator
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -73,19 +72,14 @@ def score(
     config: Config,
     queries: Encoded,
     database: Encoded,
-    ranked_by: Callable[[Encoded], np.ndarray] = operator.attrgetter("codes"),
+    ranked_by: Callable[[Encoded], np.ndarray] = lambda each: each.codes,
     **options: Any,
 ) -> Any:
     """A metric of queries and database, `ranked_by` codes or else; rank 0's, known to all."""
+    exclude = excluded_positions(queries.split, database.split, config.exclude_self)
+    both = (ranked_by(queries), queries.split.labels, ranked_by(database), database.split.labels)
     return distributed.compute_on_main_process(
-        metric,
-        ranked_by(queries),
-        queries.split.labels,
-        ranked_by(database),
-        database.split.labels,
-        config.topK,
-        exclude=excluded_positions(queries.split, database.split, config.exclude_self),
-        **options,
+        metric, *both, config.topK, exclude=exclude, **options
     )
 
 
@@ -251,12 +245,8 @@ def _score_values(trained: Config, epoch: int | None, coded: Sequence[Encoded]) 
             f"{trained.weights} has no record: β is that of --epoch {epoch} and "
             f"--step-continuation {trained.step_continuation}"
         )
-    grows = not trained.no_continuation
+    grows, metric = not trained.no_continuation, mean_average_precision_of_values
     scale = continuation_scale(max(1, epoch), trained.step_continuation, grows)
-
-    def values(each: Encoded) -> np.ndarray:
-        return np.tanh(np.float32(scale) * each.z)
-
-    value = score(mean_average_precision_of_values, trained, *coded, values)
+    value = score(metric, trained, *coded, lambda each: np.tanh(np.float32(scale) * each.z))
     _log.info(f"MAP of tanh({scale:.3f} z), not binarized: {value:.4f}")
     return {"map_continuous": value, "continuous_scale": scale}
