@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import operator
 import os
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -100,7 +99,7 @@ def known_labels(paths: Sequence[Path], splits: Sequence[Split]) -> list[np.ndar
     The first of the splits that has an image counts.
     """
     resolved = list(map(Path.resolve, paths))
-    names, found = set(map(operator.attrgetter("name"), resolved)), {}
+    names, found = {path.name for path in resolved}, {}
     for split in splits:
         for path, labels in zip(map(Path, split.images.names), split.labels):
             if path.name in names:
