@@ -116,8 +116,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, **details: Any):
-        style = {"formatter_class": _HelpFormatter, "allow_abbrev": False}
-        super().__init__(**{**style, **details})
+        super().__init__(formatter_class=_HelpFormatter, allow_abbrev=False, **details)
 
     def parse_known_args(self, args=None, namespace=None):
         args = sys.argv[1:] if args is None else args
