@@ -22,7 +22,7 @@ from utils.inference.database import load_or_build
 from utils.inference.encoder import Encoder
 from utils.search.contact_sheet import MOST_IMAGES, draw_contact_sheet
 from utils.system.errors import UserError, printable, reason
-from utils.system.files import atomic_write, check_writable
+from utils.system.files import check_writable, write_bytes
 from utils.system.logger import log_to_console
 
 EXAMPLE = "datasets/coco_lite/val2014/COCO_val2014_000000000161.jpg"
@@ -172,7 +172,9 @@ def run_search(
             found.append((image, lines, match.relevant))
         lines = [path.name, *_class_names(config.info, of_query, of_query)]
         drawn = draw_contact_sheet(queries.images.open(number), lines, found)
-        _save_sheet(sheet, drawn)
+        jpeg = io.BytesIO()
+        drawn.save(jpeg, format="JPEG", quality=90)
+        write_bytes(sheet, jpeg.getvalue())
         if images[0] is not BLANK:
             copy = database.images.copy(matches[0].index, folder)
             _log.info(f"----- Save Matched Pic in: {copy}")
@@ -216,10 +218,3 @@ def _class_names(
         return []
     first = labels if query is None else query
     return [", ".join(info.classes[i] for i in np.argsort(first == 0, kind="stable") if labels[i])]
-
-
-def _save_sheet(path: Path, sheet: Image.Image) -> None:
-    jpeg = io.BytesIO()
-    sheet.save(jpeg, format="JPEG", quality=90)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(jpeg.getvalue())

@@ -92,10 +92,15 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
+    """Writes a file of these bytes; see `atomic_write`."""
+    with atomic_write(path, durable) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file in UTF-8; see `atomic_write`."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

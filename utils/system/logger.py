@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from utils.system import distributed
 from utils.system.errors import UserError, printable, reason, shown_on
-from utils.system.files import atomic_write
+from utils.system.files import write_bytes
 
 
 class _OneLine(logging.Formatter):
@@ -102,8 +102,7 @@ def append_metrics(path: Path, values: dict[str, Any]) -> None:
     """
     before = path.read_bytes() if path.is_file() else b""
     whole = before[: before.rfind(b"\n") + 1]
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(whole + json.dumps(values).encode() + b"\n")
+    write_bytes(path, whole + json.dumps(values).encode() + b"\n")
 
 
 def drop_later_epochs(path: Path, epoch: int) -> None:
@@ -114,8 +113,7 @@ def drop_later_epochs(path: Path, epoch: int) -> None:
     lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
     kept = [line for line in lines if _epoch_of(line) <= epoch]
     if kept != lines:
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(b"".join(kept))
+        write_bytes(path, b"".join(kept))
 
 
 def _epoch_of(line: bytes) -> float:
