@@ -27,8 +27,6 @@ from utils.system.logger import log_to_console
 
 EXAMPLE = "datasets/coco_lite/val2014/COCO_val2014_000000000161.jpg"
 """The query where none is named."""
-MAX_STEM = 50
-"""Characters of a query's name in that of its sheet: a system takes 255 bytes for a name."""
 BLANK = Image.new("RGB", (1, 1), (128, 128, 128))
 _MARKS = {True: "+", False: "-", None: " "}
 """Beside a match: shares a label with the query, shares none, is not known."""
@@ -161,7 +159,7 @@ def run_search(
     folder, documents = Path(config.save_path), []
     for number, (path, matches) in enumerate(zip(paths, results)):
         number_in_name = f"{number + 1}_" if len(paths) > 1 else ""  # two may have the same name
-        stem = printable(path.stem).replace("\\", "_")[:MAX_STEM]
+        stem = printable(path.stem).replace("\\", "_")[:50]  # a system takes 255 bytes for a name
         sheet = folder / f"search_{number_in_name}{stem}.jpg"
         _tell(path, matches, config.data_path)
         images = _open_matches(matches, database, encoder.options.skip_bad)
