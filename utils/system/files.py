@@ -221,9 +221,8 @@ def sha256_of_file(path: str | os.PathLike, largest: int = 1 << 36) -> str:
 def leaves_folder(path: str) -> bool:
     """Whether a path of a list, meant to be relative, leads out of the folder it is meant for."""
     drive, rest = os.path.splitdrive(path)
-    if drive or os.path.isabs(rest):
-        return True
-    return ".." in path and os.path.normpath(path).split(os.sep)[0] == os.pardir
+    goes_up = ".." in path and os.path.normpath(path).split(os.sep)[0] == os.pardir
+    return bool(drive) or os.path.isabs(rest) or goes_up
 
 
 def check_writable(folder: str | os.PathLike, files: Iterable[Path] = (), flag: str = "") -> None:

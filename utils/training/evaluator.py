@@ -50,7 +50,7 @@ class Evaluator:
     def chance(self) -> float:
         """The MAP of a random order: the mean share of relevant database images."""
         queries, database = self._queries, self._database
-        exclude = excluded_positions(queries, database, self._config.exclude_self)
+        exclude = positions_in_database(queries, database) if self._config.exclude_self else None
         return relevant_share(queries.labels, database.labels, exclude)
 
     def evaluate(self, stop: StopFlag | None = None) -> dict[str, Any]:
@@ -76,8 +76,9 @@ def score(
     **options: Any,
 ) -> Any:
     """A metric of queries and database, `ranked_by` codes or else; rank 0's, known to all."""
-    exclude = excluded_positions(queries.split, database.split, config.exclude_self)
-    both = (ranked_by(queries), queries.split.labels, ranked_by(database), database.split.labels)
+    splits = queries.split, database.split
+    both = (ranked_by(queries), splits[0].labels, ranked_by(database), splits[1].labels)
+    exclude = positions_in_database(*splits) if config.exclude_self else None
     return distributed.compute_on_main_process(
         metric, *both, config.topK, exclude=exclude, **options
     )
@@ -91,11 +92,6 @@ def warn_of_pairs_that_teach_nothing(labels: np.ndarray) -> None:
             f"{'All' if share else 'No'} pairs of training images are similar: nothing can be "
             "learned; labels must be shared by some images and not by others"
         )
-
-
-def excluded_positions(queries: Split, database: Split, exclude_self: bool) -> np.ndarray | None:
-    """The database position that each query leaves out: [n_q] int64, -1 for none; None: nobody."""
-    return positions_in_database(queries, database) if exclude_self else None
 
 
 def warn_of_queries_in_database(queries: Split, database: Split, exclude_self: bool) -> int:
