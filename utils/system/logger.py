@@ -48,11 +48,7 @@ class _LogFile(logging.FileHandler):
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             raise
-        raise _not_written(Path(self.baseFilename), error) from error
-
-
-def _not_written(path: Path, error: OSError) -> UserError:
-    return UserError(f"{path}: cannot be written: {reason(error)}")
+        raise UserError(f"{self.baseFilename}: cannot be written: {reason(error)}") from error
 
 
 def log_to_console(json: bool) -> None:
@@ -79,7 +75,7 @@ def _log_file(path: Path) -> logging.Handler:
         path.parent.mkdir(parents=True, exist_ok=True)
         return _LogFile(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise _not_written(path, error) from error
+        raise UserError(f"{path}: cannot be written: {reason(error)}") from error
 
 
 def _use(handlers: list[logging.Handler], line: str) -> None:
