@@ -11,6 +11,7 @@ Exit status: 0 nothing is wrong; 1 something is; 2 the check could not be done.
 examples:
   python scripts/check_data.py --dataset coco --labels-only   (the lists alone)
   python scripts/check_data.py --dataset coco                 (every image)
+
 Mend or replace what it names, until the status is 0; the report, a JSON file, holds all places.
 """
 

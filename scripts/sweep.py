@@ -18,6 +18,7 @@ examples:
       --epoch 6 --backbone-weights none
   python scripts/sweep.py sweep.yaml --dry-run
   python scripts/sweep.py sweep.yaml --jobs 4   (a run on each of four GPUs)
+
 then python scripts/report.py output/sweep/DATASET makes tables and figures of it
 """
 

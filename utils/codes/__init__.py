@@ -11,8 +11,6 @@ from utils.system.errors import UserError
 
 MAX_BIT = 512
 _log = logging.getLogger(__name__)
-FEW = 4
-"""Distinct codes that are told as too few, where each stands for 8 images or more."""
 
 
 def check_bit(bit: int, where: str = "") -> None:
@@ -105,9 +103,9 @@ def check_same_bit(
 
 
 def warn_of_equal_codes(codes: np.ndarray, name: str) -> None:
-    """Warns where packed codes [n, bit / 8] of images, called `name`, are few distinct ones."""
+    """Warns where 4 packed codes [n, bit / 8] or fewer stand for 8 images each, called `name`."""
     distinct = len(np.unique(codes, axis=0))
-    if distinct <= FEW and len(codes) >= 8 * distinct:
+    if distinct <= 4 and len(codes) >= 8 * distinct:
         _log.warning(
             f"{name}: {len(codes)} images have only {distinct} distinct codes: a search cannot "
             "tell them apart; a lower --learning-rate, more epochs or ImageNet weights may help"

@@ -19,7 +19,7 @@ import numpy as np
 
 from utils.codes import check_bit, check_codes, pack_codes, packed_bytes
 from utils.system.errors import UserError
-from utils.system.files import MAX_TEXT, atomic_write, open_untrusted, write_json
+from utils.system.files import MAX_TEXT, open_untrusted, write_bytes, write_json
 
 MAX_CODES = 1 << 36
 MAX_IMAGE = 1 << 7
@@ -39,8 +39,7 @@ def save_codes(path: str | os.PathLike, codes: np.ndarray, provenance: dict, bit
     record = {**provenance, "bit": bit, **_identity(codes)}
     content = io.BytesIO()  # NumPy's own writing to a file does not say why it failed
     np.save(content, codes, allow_pickle=False)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(content.getvalue())
+    write_bytes(path, content.getvalue())
     write_json(path.with_suffix(".json"), record)
 
 

@@ -365,8 +365,7 @@ class Config:
 
     def loader_options(self, transform: Transform) -> LoaderOptions:
         """How images are loaded for a transform."""
-        threads = self.num_workers
-        if threads is None:
-            threads = min(cores_for_each(), MAX_WORKERS)
+        usual = min(cores_for_each(), MAX_WORKERS)
+        threads = usual if self.num_workers is None else self.num_workers
         cache = cache_folder(self.cache_dir, transform.resize) if self.cache_dir else None
         return LoaderOptions(threads, self.on_bad_image == "skip", cache)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import inspect
-import itertools
 import math
 import os
 import re
@@ -103,15 +102,11 @@ INFER_COMMAND = Command(
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Fills paragraphs to the terminal's width; indented lines, such as examples, stay."""
+    """Fills paragraphs to the terminal's width; those with indented lines, as of examples, stay."""
 
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        lines: list[str] = []
-        text = inspect.cleandoc(text)
-        for stays, some in itertools.groupby(text.splitlines(), lambda line: line[:1] in ("", " ")):
-            together = list(some)
-            lines += together if stays else textwrap.wrap(" ".join(together), width)
-        return "\n".join(indent + line for line in lines)
+    def _fill_text(self, text: str, width: int, _indent: str) -> str:
+        parts = inspect.cleandoc(text).split("\n\n")
+        return "\n\n".join(p if "\n " in p else textwrap.fill(p, width) for p in parts)
 
 
 class Parser(argparse.ArgumentParser):
@@ -121,8 +116,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, **details: Any):
-        style = {"formatter_class": _HelpFormatter, "allow_abbrev": False}
-        super().__init__(**{**style, **details})
+        super().__init__(formatter_class=_HelpFormatter, allow_abbrev=False, **details)
 
     def parse_known_args(self, args=None, namespace=None):
         args = sys.argv[1:] if args is None else args

@@ -22,7 +22,7 @@ from PIL import features
 
 from utils.datasets.transforms import Resize
 from utils.system.errors import UserError, reason
-from utils.system.files import atomic_write, check_writable, open_untrusted
+from utils.system.files import check_writable, open_untrusted, write_bytes
 
 MAX_IMAGE = 1 << 30
 _HEADER = 128
@@ -63,8 +63,7 @@ def write_cached(folder: Path, key: str, pixels: np.ndarray) -> None:
     np.save(content, pixels, allow_pickle=False)
     content.write(_checksum(content.getbuffer()))
     try:
-        with atomic_write(_path(folder, key), durable=False) as temporary:
-            temporary.write_bytes(content.getvalue())
+        write_bytes(_path(folder, key), content.getvalue(), durable=False)
     except UserError as error:
         with _ONE_THREAD:  # else two might find that nothing was said yet
             _warn_once(f"Image cache: images are not kept in {folder}: {reason(error.__cause__)}")

@@ -15,11 +15,8 @@ from utils.system.files import open_untrusted
 from utils.system.pickles import load_plain
 
 ARCHIVE = "cifar-10-python.tar.gz"
-SOURCE = "https://www.cs.toronto.edu/~kriz/cifar.html"
-FOLDER = "cifar-10-batches-py"
-"""Of the unpacked archive."""
 NUM_CLASS = 10
-_HINT = f"get {ARCHIVE} from {SOURCE} and put it there"
+_HINT = f"get {ARCHIVE} from https://www.cs.toronto.edu/~kriz/cifar.html and put it there"
 NAMES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 MAX_ARCHIVE = 1 << 30
 MAX_UNPACKED = 1 << 28
@@ -34,7 +31,7 @@ def read_archive(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     Returns images [n, 32, 32, 3] uint8, RGB, and classes [n] int64. Raises a `UserError` where the
     archive is missing or is not CIFAR-10's.
     """
-    unpacked = folder if (folder / NAMES[0]).exists() else folder / FOLDER
+    unpacked = folder if (folder / NAMES[0]).exists() else folder / "cifar-10-batches-py"
     where = unpacked if unpacked.is_dir() else folder / ARCHIVE
     batches = _read_folder(where) if where.is_dir() else _read_tar(where)
     missing = [name for name in NAMES if name not in batches]

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from utils.system.errors import UserError, first_line
-from utils.system.files import atomic_write, open_untrusted
+from utils.system.files import open_untrusted, write_bytes
 
 MAX_PIXELS = 64_000_000
 MAX_RATIO = 200
@@ -179,6 +179,5 @@ def _write_beside_others(path: Path, content: bytes) -> Path:
             return free
         number += 1
         free = path.with_name(f"{path.stem}_{number}{path.suffix}")
-    with atomic_write(free) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(free, content)
     return free

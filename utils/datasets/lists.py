@@ -102,8 +102,7 @@ def positions(paths: Sequence[str], others: Sequence[str]) -> np.ndarray:
 
 def _lines_of(content: bytes, path: Path) -> list[str]:
     try:
-        if b"\0" in content:  # no path can hold one: it is told as a byte that is no text
-            content = content.replace(b"\0", b"\xff")
+        content = content.replace(b"\0", b"\xff")  # no path can hold one: told as no text
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1

@@ -68,12 +68,11 @@ class Transform:
         """The same from an image that `resize` has resized, [h, w, 3] uint8; maybe a view."""
         height, width = resized.shape[:2]
         side = self.crop_size
-        if not self.random:
-            left, top = round((width - side) / 2), round((height - side) / 2)
-            return resized[top : top + side, left : left + side]
-        left, top = int(rng.integers(width - side + 1)), int(rng.integers(height - side + 1))
+        left, top = round((width - side) / 2), round((height - side) / 2)
+        if self.random:
+            left, top = int(rng.integers(width - side + 1)), int(rng.integers(height - side + 1))
         cropped = resized[top : top + side, left : left + side]
-        return _flipped(cropped) if rng.random() < 0.5 else cropped
+        return _flipped(cropped) if self.random and rng.random() < 0.5 else cropped
 
     def __str__(self) -> str:
         if self.resize.square:

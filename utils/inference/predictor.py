@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
-import operator
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,11 +39,10 @@ class Predictor:
                 f"{program}: TensorRT takes {PROGRAM_ENDINGS[-1]} alone, which Paddle 2.6 exports; "
                 "--use-tensorrt False runs it"
             )
-        parameters = program.with_suffix(PARAMETERS)
         self._use_gpu, self._precision = options.use_gpu, options.precision
         try:
             with quiet_console():
-                predictor = inference.create_predictor(_config(program, parameters, options))
+                predictor = inference.create_predictor(_config(program, options))
             self._input = predictor.get_input_handle(INPUT_NAME)
             self._output = predictor.get_output_handle(predictor.get_output_names()[0])
         except Exception as error:  # C++ errors of many kinds
@@ -75,8 +73,8 @@ class Predictor:
         return self._output.copy_to_cpu()
 
 
-def _config(program: Path, parameters: Path, options: PredictorOptions) -> inference.Config:
-    config = inference.Config(str(program), str(parameters))
+def _config(program: Path, options: PredictorOptions) -> inference.Config:
+    config = inference.Config(str(program), str(program.with_suffix(PARAMETERS)))
     config.disable_glog_info()
     if program.suffix == ".pdmodel":  # Paddle 3.3 raises with programs in .json
         config.enable_memory_optim()
@@ -119,7 +117,7 @@ def write_program(
     except UnicodeEncodeError as error:
         raise UserError(f"{prefix.parent}: not UTF-8, Paddle writes to no such folder") from error
     layers = network.sublayers(include_self=True)
-    modes = list(map(operator.attrgetter("training"), layers))
+    modes = [layer.training for layer in layers]
     network.eval()
     # The guard: variables of the program must not count among the names of a training's.
     with paddle.utils.unique_name.guard(), _home(prefix.parent):

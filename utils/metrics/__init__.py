@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -210,7 +209,7 @@ def evaluate_retrieval(
         name: PrecisionRecall(*(tuple(values.tolist()) for values in of_curve))
         for name, *of_curve in zip(_CURVES, points, precision, recall)
     }
-    columns = {name: tuple(map(operator.itemgetter(name), scores)) for name in scores[0]}
+    columns = {name: tuple(each[name] for each in scores) for name in scores[0]}
     hits = zip(HIT_RANKS, zip(*columns.pop("hit_rate_at")))
     values = {
         name: sum(column) if name.startswith("queries_") else mean_of(column, task.queries)

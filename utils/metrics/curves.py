@@ -8,8 +8,6 @@ import numpy as np
 
 from utils.system.errors import UserError
 
-# Where the paper draws P@N.
-PAPER_CUTOFFS = range(100, 1001, 100)
 CURVE_POINTS = 50
 
 
@@ -21,7 +19,7 @@ def curve_cutoffs(topk: int, chosen: Sequence[int] | None = None) -> np.ndarray:
     """
     if chosen is None:
         even = np.arange(1, CURVE_POINTS + 1) * topk // CURVE_POINTS
-        cutoffs = np.unique([1, *PAPER_CUTOFFS, *even])
+        cutoffs = np.unique([1, *range(100, 1001, 100), *even])
         return cutoffs[(cutoffs >= 1) & (cutoffs <= topk)]
     cutoffs = np.unique(np.asarray(chosen, np.int64))
     if cutoffs.size == 0 or cutoffs[0] < 1 or cutoffs[-1] > topk:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import json
 import logging
-import operator
 import string
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -68,7 +67,7 @@ def read_runs(folder: Path, dataset: str, names: str = "metrics_*.json") -> list
     for path in folder.glob(names):
         with open_untrusted(path, "an evaluation's metrics", MAX_METRICS, "delete it") as file:
             metrics = json.loads(file.read())
-            run = dict(zip(DRAWN, operator.itemgetter(*DRAWN)(metrics)))
+            run = {name: metrics[name] for name in DRAWN}
             run["variant"] = str(metrics.get("variant", "HashNet"))
             run["chance"] = metrics.get("chance")  # older files have none
             ranks, first_n = run["by_rank"], run["at_n"]
@@ -80,7 +79,7 @@ def read_runs(folder: Path, dataset: str, names: str = "metrics_*.json") -> list
                 raise ValueError("it holds other than numbers")
         if run["dataset"] == dataset:
             runs.append(run)
-    return sorted(runs, key=operator.itemgetter("bit"))
+    return sorted(runs, key=lambda run: run["bit"])
 
 
 def is_number(value: Any) -> bool:
@@ -93,12 +92,12 @@ def draw_curves(runs: Sequence[dict], path: Path) -> None:
 
     Raises a `UserError` where matplotlib is not installed, or the PNG file cannot be written.
     """
-    bits = list(map(operator.itemgetter("bit"), runs))
-    variants = " and ".join(dict.fromkeys(map(operator.itemgetter("variant"), runs)))
+    bits = [run["bit"] for run in runs]
+    variants = " and ".join(dict.fromkeys(run["variant"] for run in runs))
     title = f"{runs[0]['dataset']}: {variants}, {', '.join(map(str, bits))} bits"
     figure = new_figure(14, 4.2, title)
     ball, recall, first_n = figure.subplots(1, 3)
-    within = list(map(operator.itemgetter("precision_within_radius_2"), runs))
+    within = [run["precision_within_radius_2"] for run in runs]
     ball.plot(bits, within, color="black")
     for number, run in enumerate(runs):
         style = line_style(number)
@@ -108,7 +107,7 @@ def draw_curves(runs: Sequence[dict], path: Path) -> None:
         first_n.plot(run["at_n"]["n"], run["at_n"]["precision"], **style)
     name_precisions(ball, recall, first_n, bits)
     for axes in (ball, recall, first_n):
-        draw_chance(axes, map(operator.itemgetter("chance"), runs))
+        draw_chance(axes, [run["chance"] for run in runs])
     save_figure(figure, path)
 
 

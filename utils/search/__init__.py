@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import operator
 import os
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -23,13 +22,11 @@ from utils.inference.database import load_or_build
 from utils.inference.encoder import Encoder
 from utils.search.contact_sheet import MOST_IMAGES, draw_contact_sheet
 from utils.system.errors import UserError, printable, reason
-from utils.system.files import atomic_write, check_writable
+from utils.system.files import check_writable, write_bytes
 from utils.system.logger import log_to_console
 
 EXAMPLE = "datasets/coco_lite/val2014/COCO_val2014_000000000161.jpg"
 """The query where none is named."""
-MAX_STEM = 50
-"""Characters of a query's name in that of its sheet: a system takes 255 bytes for a name."""
 BLANK = Image.new("RGB", (1, 1), (128, 128, 128))
 _MARKS = {True: "+", False: "-", None: " "}
 """Beside a match: shares a label with the query, shares none, is not known."""
@@ -100,7 +97,7 @@ def known_labels(paths: Sequence[Path], splits: Sequence[Split]) -> list[np.ndar
     The first of the splits that has an image counts.
     """
     resolved = list(map(Path.resolve, paths))
-    names, found = set(map(operator.attrgetter("name"), resolved)), {}
+    names, found = {path.name for path in resolved}, {}
     for split in splits:
         for path, labels in zip(map(Path, split.images.names), split.labels):
             if path.name in names:
@@ -162,7 +159,7 @@ def run_search(
     folder, documents = Path(config.save_path), []
     for number, (path, matches) in enumerate(zip(paths, results)):
         number_in_name = f"{number + 1}_" if len(paths) > 1 else ""  # two may have the same name
-        stem = printable(path.stem).replace("\\", "_")[:MAX_STEM]
+        stem = printable(path.stem).replace("\\", "_")[:50]  # a system takes 255 bytes for a name
         sheet = folder / f"search_{number_in_name}{stem}.jpg"
         _tell(path, matches, config.data_path)
         images = _open_matches(matches, database, encoder.options.skip_bad)
@@ -173,7 +170,9 @@ def run_search(
             found.append((image, lines, match.relevant))
         lines = [path.name, *_class_names(config.info, of_query, of_query)]
         drawn = draw_contact_sheet(queries.images.open(number), lines, found)
-        _save_sheet(sheet, drawn)
+        jpeg = io.BytesIO()
+        drawn.save(jpeg, format="JPEG", quality=90)
+        write_bytes(sheet, jpeg.getvalue())
         if images[0] is not BLANK:
             copy = database.images.copy(matches[0].index, folder)
             _log.info(f"----- Save Matched Pic in: {copy}")
@@ -217,10 +216,3 @@ def _class_names(
         return []
     first = labels if query is None else query
     return [", ".join(info.classes[i] for i in np.argsort(first == 0, kind="stable") if labels[i])]
-
-
-def _save_sheet(path: Path, sheet: Image.Image) -> None:
-    jpeg = io.BytesIO()
-    sheet.save(jpeg, format="JPEG", quality=90)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(jpeg.getvalue())

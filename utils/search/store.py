@@ -9,7 +9,6 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,21 +83,15 @@ class SqliteStore:
     def __init__(self, name: str):
         self.name, self.metadata = name, {}
         self._lock, self._db = threading.RLock(), None
-        self._frozen: tuple | None = None
-        self._forget()
         with self._told():
             if os.path.lexists(name):
                 if not stat.S_ISREG(os.stat(name).st_mode):
                     raise UserError(f"{name}: not a regular file; expected an index")
                 self._open("rw")
 
-    def _forget(self) -> None:
-        self._ids, self._codes = np.empty(0, np.int64), np.empty((0, 0), np.uint8)
-        self._seen, self._passing = (0, 0), (None, None)
-
     def _open(self, mode: str) -> None:
-        self._forget()
-        self._frozen = None
+        self._ids, self._codes = np.empty(0, np.int64), np.empty((0, 0), np.uint8)
+        self._seen, self._passing, self._frozen = (0, 0), (None, None), None
         try:
             schema = self._connect(f"mode={mode}")
         except sqlite3.OperationalError:
@@ -149,7 +142,7 @@ class SqliteStore:
 
     def upsert(self, entries: Sequence[Entry]) -> None:
         """Adds `BATCH` entries at most, in place of those of the same ids."""
-        entries = sorted(entries, key=attrgetter("id"))  # the tree of ids is walked in order
+        entries = sorted(entries, key=lambda entry: entry.id)  # the tree of ids is walked in order
         rows = [(*e[:4], json.dumps(e.labels), json.dumps(e.metadata)) for e in entries]
         labels = [(label, entry.id) for entry in entries for label in entry.labels]
         with self._transaction("IMMEDIATE") as db:

@@ -92,10 +92,15 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
+    """Writes a file of these bytes; see `atomic_write`."""
+    with atomic_write(path, durable) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file in UTF-8; see `atomic_write`."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
@@ -216,9 +221,8 @@ def sha256_of_file(path: str | os.PathLike, largest: int = 1 << 36) -> str:
 def leaves_folder(path: str) -> bool:
     """Whether a path of a list, meant to be relative, leads out of the folder it is meant for."""
     drive, rest = os.path.splitdrive(path)
-    if drive or os.path.isabs(rest):
-        return True
-    return ".." in path and os.path.normpath(path).split(os.sep)[0] == os.pardir
+    goes_up = ".." in path and os.path.normpath(path).split(os.sep)[0] == os.pardir
+    return bool(drive) or os.path.isabs(rest) or goes_up
 
 
 def is_path(text: str) -> bool:

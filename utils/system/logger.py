@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from utils.system import distributed
 from utils.system.errors import UserError, printable, reason, shown_on
-from utils.system.files import atomic_write
+from utils.system.files import write_bytes
 
 
 class _OneLine(logging.Formatter):
@@ -48,11 +48,7 @@ class _LogFile(logging.FileHandler):
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             raise
-        raise _not_written(Path(self.baseFilename), error) from error
-
-
-def _not_written(path: Path, error: OSError) -> UserError:
-    return UserError(f"{path}: cannot be written: {reason(error)}")
+        raise UserError(f"{self.baseFilename}: cannot be written: {reason(error)}") from error
 
 
 def log_to_console(json: bool) -> None:
@@ -79,7 +75,7 @@ def _log_file(path: Path) -> logging.Handler:
         path.parent.mkdir(parents=True, exist_ok=True)
         return _LogFile(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise _not_written(path, error) from error
+        raise UserError(f"{path}: cannot be written: {reason(error)}") from error
 
 
 def _use(handlers: list[logging.Handler], line: str) -> None:
@@ -102,8 +98,7 @@ def append_metrics(path: Path, values: dict[str, Any]) -> None:
     """
     before = path.read_bytes() if path.is_file() else b""
     whole = before[: before.rfind(b"\n") + 1]
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(whole + json.dumps(values).encode() + b"\n")
+    write_bytes(path, whole + json.dumps(values).encode() + b"\n")
 
 
 def drop_later_epochs(path: Path, epoch: int) -> None:
@@ -114,8 +109,7 @@ def drop_later_epochs(path: Path, epoch: int) -> None:
     lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
     kept = [line for line in lines if _epoch_of(line) <= epoch]
     if kept != lines:
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(b"".join(kept))
+        write_bytes(path, b"".join(kept))
 
 
 def _epoch_of(line: bytes) -> float:

@@ -109,12 +109,9 @@ def read_weights_record(path: Path, sha256: str) -> dict[str, Any]:
 
 def setting_of(record: dict[str, Any], *keys: str) -> str | None:
     """A text among the settings of a record, of weights or of a training state, or None."""
-    try:
-        value = record["settings"]
-        for key in keys:
-            value = value[key]
-    except (KeyError, TypeError):
-        return None
+    value: Any = record
+    for key in ("settings", *keys):
+        value = value.get(key) if isinstance(value, dict) else None
     return value if isinstance(value, str) else None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import operator
 import os
 import shlex
 import sys
@@ -189,7 +188,7 @@ class CheckpointSaver:
 
 
 def _bytes_of(layer: paddle.nn.Layer) -> int:
-    return 4 * sum(map(int, map(operator.attrgetter("size"), layer.state_dict().values())))
+    return 4 * sum(int(value.size) for value in layer.state_dict().values())
 
 
 def _arrays(state: dict[str, Any]) -> dict[str, np.ndarray]:

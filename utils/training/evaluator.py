@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import operator
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -51,7 +50,7 @@ class Evaluator:
     def chance(self) -> float:
         """The MAP of a random order: the mean share of relevant database images."""
         queries, database = self._queries, self._database
-        exclude = excluded_positions(queries, database, self._config.exclude_self)
+        exclude = positions_in_database(queries, database) if self._config.exclude_self else None
         return relevant_share(queries.labels, database.labels, exclude)
 
     def evaluate(self, stop: StopFlag | None = None) -> dict[str, Any]:
@@ -73,19 +72,15 @@ def score(
     config: Config,
     queries: Encoded,
     database: Encoded,
-    ranked_by: Callable[[Encoded], np.ndarray] = operator.attrgetter("codes"),
+    ranked_by: Callable[[Encoded], np.ndarray] = lambda each: each.codes,
     **options: Any,
 ) -> Any:
     """A metric of queries and database, `ranked_by` codes or else; rank 0's, known to all."""
+    splits = queries.split, database.split
+    both = (ranked_by(queries), splits[0].labels, ranked_by(database), splits[1].labels)
+    exclude = positions_in_database(*splits) if config.exclude_self else None
     return distributed.compute_on_main_process(
-        metric,
-        ranked_by(queries),
-        queries.split.labels,
-        ranked_by(database),
-        database.split.labels,
-        config.topK,
-        exclude=excluded_positions(queries.split, database.split, config.exclude_self),
-        **options,
+        metric, *both, config.topK, exclude=exclude, **options
     )
 
 
@@ -97,11 +92,6 @@ def warn_of_pairs_that_teach_nothing(labels: np.ndarray) -> None:
             f"{'All' if share else 'No'} pairs of training images are similar: nothing can be "
             "learned; labels must be shared by some images and not by others"
         )
-
-
-def excluded_positions(queries: Split, database: Split, exclude_self: bool) -> np.ndarray | None:
-    """The database position that each query leaves out: [n_q] int64, -1 for none; None: nobody."""
-    return positions_in_database(queries, database) if exclude_self else None
 
 
 def warn_of_queries_in_database(queries: Split, database: Split, exclude_self: bool) -> int:
@@ -251,12 +241,8 @@ def _score_values(trained: Config, epoch: int | None, coded: Sequence[Encoded]) 
             f"{trained.weights} has no record: β is that of --epoch {epoch} and "
             f"--step-continuation {trained.step_continuation}"
         )
-    grows = not trained.no_continuation
+    grows, metric = not trained.no_continuation, mean_average_precision_of_values
     scale = continuation_scale(max(1, epoch), trained.step_continuation, grows)
-
-    def values(each: Encoded) -> np.ndarray:
-        return np.tanh(np.float32(scale) * each.z)
-
-    value = score(mean_average_precision_of_values, trained, *coded, values)
+    value = score(metric, trained, *coded, lambda each: np.tanh(np.float32(scale) * each.z))
     _log.info(f"MAP of tanh({scale:.3f} z), not binarized: {value:.4f}")
     return {"map_continuous": value, "continuous_scale": scale}
