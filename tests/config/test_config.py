@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -22,6 +23,7 @@ from utils.config import (
 from utils.config.parser import build_parser
 from utils.system import runtime
 from utils.system.errors import UserError
+from utils.system.state_files import write_training_state
 
 
 def train(*arguments):
@@ -187,6 +189,16 @@ def test_a_resume_s_command_line_says_where_to_go_on_and_keeps_the_rest():
     expected = "python main.py --data-path 'my data' --resume output/last_8"
     assert command_to_resume("output/last_8", given) == expected
     assert command_to_resume(None, given[:2]) == "python main.py --resume=old"
+
+
+@pytest.mark.parametrize(("folder", "told"), [("output", {}), ("mine", {"output_dir": "mine"})])
+def test_a_resumed_training_stays_in_its_folder(folder, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / folder).mkdir()
+    write_training_state(tmp_path / folder / "last_16.npz", {}, {"settings": {"bit": 16}})
+    config = train("--resume", f"{folder}/last_16")
+    assert config.paths.folder == Path(folder)
+    assert config.changed() == {"resume": f"{folder}/last_16", **told}
 
 
 def test_what_differs_from_the_defaults_and_the_data_set_s_is_told_and_goes_on_to_the_next_step():

@@ -224,7 +224,8 @@ def _saved_settings(chosen: dict[str, Any], command: Command) -> dict[str, Any]:
         raise UserError(f"{path}: not a training state: it has no settings")
     other_data = chosen.get("dataset", saved.get("dataset")) != saved.get("dataset")
     left_out = {*OF_THIS_RUN, *(_OF_THE_DATA_SET if other_data else ())}
-    settings: dict[str, Any] = {"output_dir": str(path.parent)}
+    elsewhere = path.parent != Path(Config.output_dir)
+    settings: dict[str, Any] = {"output_dir": str(path.parent)} if elsewhere else {}
     for name in Config.options(command.name):
         if name in saved and name not in left_out:
             settings[name] = _typed(f"{path}: {name}", name, saved[name])
