@@ -118,7 +118,7 @@ def test_each_rank_s_inference_runs_on_its_own_gpu(monkeypatch, hashnet, tmp_pat
     assert (options.use_gpu, options.gpu) == (True, 3)
     monkeypatch.setattr(predictor.inference, "Config", Config)
     file = tmp_path / "inference.json"
-    assert predictor._config(file, file, options).gpu == 3
+    assert predictor._config(file, options).gpu == 3
 
 
 @pytest.mark.parametrize(
